@@ -1,0 +1,154 @@
+//! What went wrong, whose fault it is, and what to do: the one place where that is decided.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// A mistake in a file that a person wrote.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file, as the person named it.
+    pub file: PathBuf,
+    /// Line, from 1 (0: the file as a whole).
+    pub line: usize,
+    /// Column in characters, from 1 (0: the line as a whole).
+    pub column: usize,
+    /// Dotted key path such as `disk.var.size`; empty for syntax errors.
+    pub key: String,
+    /// A lower-case fragment without a final period.
+    pub message: String,
+    /// What to do, where it is known.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column.max(1))?;
+        }
+        write!(f, ": ")?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every problem found, sorted by place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The problems.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.problems.iter().enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// Whose fault a failure is; decides the exit code (DESIGN section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The spec, the layer definitions or the command line: exit code 2.
+    Usage,
+    /// This host: a tool, a permission, a kernel feature, disk space is missing: exit code 3.
+    Environment,
+    /// Something that had to be fetched could not be had, or was not what it should be: exit code 4.
+    Input,
+    /// A step of the build failed: exit code 5.
+    Step,
+    /// A mistake in habuild: exit code 70.
+    Bug,
+}
+
+impl Fault {
+    /// The exit code, `sysexits`-like.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Environment => 3,
+            Self::Input => 4,
+            Self::Step => 5,
+            Self::Bug => 70,
+        }
+    }
+}
+
+/// A failure whose fault is known. Put it at the bottom of an `anyhow` chain (or above it with `Failure::wrap`);
+/// the outermost one in the chain decides the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// A lower-case fragment: the thing and what happened to it.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// What lies below.
+    pub source: Option<anyhow::Error>,
+}
+
+impl Failure {
+    /// A failure with a message.
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into(), remedy: None, source: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Puts `source` below this failure.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref())
+    }
+}
+
+/// The exit code for an error chain: the outermost [`Failure`] decides, a [`Report`] is the user's to mend,
+/// a full disk is the environment's, and anything else is a step that failed.
+#[must_use]
+pub fn fault_of(error: &anyhow::Error) -> Fault {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.fault;
+        }
+        if cause.downcast_ref::<Report>().is_some() {
+            return Fault::Usage;
+        }
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::ReadOnlyFilesystem)
+        {
+            return Fault::Environment;
+        }
+    }
+    Fault::Step
+}

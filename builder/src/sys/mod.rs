@@ -1,0 +1,3 @@
+//! The only room that starts processes, enters namespaces and mounts.
+
+pub mod digest;

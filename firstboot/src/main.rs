@@ -1,0 +1,2 @@
+//! The door of `habuild-firstboot`.
+fn main() {}

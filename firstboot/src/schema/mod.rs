@@ -1,0 +1,1 @@
+//! The node config: the YAML that tells a node what to be.
