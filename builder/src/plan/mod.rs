@@ -1,1 +1,146 @@
-//! (plan)
+//! Stage 2: freezes everything that the build will use into one serialisable value.
+//!
+//! Invariant: after this stage nobody opens `layers/` or `images/` by name; whoever copies a planned file hashes it
+//! again and stops if it is not the one that was planned.
+
+pub mod archive;
+pub mod control;
+pub mod explain;
+pub mod inputs;
+pub mod layer;
+pub mod lock;
+pub mod resolve;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Failure, Fault};
+use crate::spec::image::ImageSpec;
+use crate::spec::{self, Catalog};
+use crate::sys::cmd::{Cmd, Tool};
+use crate::sys::digest::Digest;
+use layer::{PlannedLayer, Source};
+use lock::{Lock, Request};
+
+/// The name of the layer that holds the build's own tools, of the image's release.
+pub const TOOLS: &str = "tools";
+
+/// Everything that a build will use. Equal text, equal image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The image spec with its defaults filled in.
+    pub image: ImageSpec,
+    /// The time of everything baked, in seconds since 1970.
+    pub epoch: i64,
+    /// The image's layers, bottom first.
+    pub layers: Vec<PlannedLayer>,
+    /// The tools that make file systems, boot loader and initrd; not part of the image.
+    pub tools: PlannedLayer,
+    /// Key of the initrd and kernel.
+    pub initrd: Digest,
+    /// Key of the disk: it stands for every bit of it.
+    pub disk: Digest,
+}
+
+impl Plan {
+    /// Freezes a catalog and the lock that answers it.
+    pub fn make(catalog: &Catalog, lock: &Lock, sources: &inputs::Sources<'_>) -> Result<Self> {
+        let image = &catalog.image;
+        let tool = format!("mmdebstrap {}", mmdebstrap_version()?);
+        let mut layers: Vec<PlannedLayer> = Vec::new();
+        for name in &image.layers {
+            let parent = layers.last().map(|layer| layer.key);
+            layers.push(plan_layer(catalog, name, parent, lock, &tool, sources)?);
+        }
+        let tools = plan_layer(catalog, TOOLS, None, lock, &tool, sources)?;
+        let bottom = layers.first().context("an image without layers")?.key;
+        let initrd = Digest::of(
+            format!("initrd\nbuilder {}\ntools {}\nbase {bottom}\n", env!("HABUILD_BAKE_ID"), tools.key).as_bytes(),
+        );
+        let top = layers.last().context("an image without layers")?.key;
+        let disk = Digest::of(
+            format!(
+                "disk\nbuilder {}\ntools {}\ninitrd {initrd}\nroot {top}\nimage {}\n",
+                env!("HABUILD_DISK_ID"),
+                tools.key,
+                serde_json::to_string(&(&image.name, &image.disk)).context("a spec that cannot be written")?
+            )
+            .as_bytes(),
+        );
+        Ok(Self { image: image.clone(), epoch: lock.epoch, layers, tools, initrd, disk })
+    }
+
+    /// Every layer that is baked, the tools first.
+    pub fn all_layers(&self) -> impl Iterator<Item = &PlannedLayer> {
+        std::iter::once(&self.tools).chain(&self.layers)
+    }
+}
+
+fn plan_layer(
+    catalog: &Catalog,
+    name: &str,
+    parent: Option<Digest>,
+    lock: &Lock,
+    tool: &str,
+    sources: &inputs::Sources<'_>,
+) -> Result<PlannedLayer> {
+    let spec = catalog.layers.get(name).with_context(|| format!("layer {name} was not loaded"))?;
+    let locked = lock.layers.get(name).with_context(|| format!("layer {name} was not locked"))?;
+    let base = &catalog.image.base;
+    let steps = inputs::steps(spec, &catalog.image, sources)?;
+    Ok(PlannedLayer::freeze(layer::Frozen {
+        name,
+        parent,
+        base,
+        epoch: lock.epoch,
+        tool: parent.is_none().then_some(tool),
+        request: &locked.request,
+        packages: &locked.packages,
+        steps,
+    }))
+}
+
+/// What the layers of a catalog ask of the archive, the tools included.
+#[must_use]
+pub fn requests(catalog: &Catalog) -> Vec<Request> {
+    let base = &catalog.image.base;
+    let request = |name: &str, above: &[String]| {
+        let packages = catalog.layers.get(name).map(|layer| spec::packages_for(layer, base).to_vec());
+        Request { layer: name.into(), above: above.into(), packages: packages.unwrap_or_default() }
+    };
+    let mut requests: Vec<Request> =
+        catalog.image.layers.iter().enumerate().map(|(i, name)| request(name, &catalog.image.layers[..i])).collect();
+    requests.push(request(TOOLS, &[]));
+    requests
+}
+
+/// Where the first-boot binary is: beside this program, or in the project's `target/`.
+pub fn firstboot_binary(root: &Path) -> Result<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("habuild-firstboot.musl")));
+    let built = root.join("target/x86_64-unknown-linux-musl/release/habuild-firstboot");
+    for path in beside.into_iter().chain([built.clone()]) {
+        if path.is_file() {
+            return std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()));
+        }
+    }
+    Err(Failure::new(Fault::Environment, format!("the first-boot binary is not built: there is no {}", built.display()))
+        .remedy("make firstboot")
+        .into())
+}
+
+fn mmdebstrap_version() -> Result<String> {
+    let text = Cmd::new(Tool::Mmdebstrap).arg("--version").output_text()?;
+    Ok(text.split_whitespace().last().unwrap_or("unknown").to_owned())
+}
+
+/// The digest that a planned file must still have when it is copied.
+#[must_use]
+pub fn digest_of(source: &Source) -> Digest {
+    match source {
+        Source::File { digest, .. } => *digest,
+        Source::Text(text) => Digest::of(text.as_bytes()),
+    }
+}

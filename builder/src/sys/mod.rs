@@ -1,3 +1,8 @@
 //! The only room that starts processes, enters namespaces and mounts.
 
+pub mod cmd;
 pub mod digest;
+pub mod enter;
+pub mod file;
+pub mod sandbox;
+pub mod userns;

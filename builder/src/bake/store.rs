@@ -1,0 +1,212 @@
+//! The layer store: content-addressed tars, the keys that lead to them, and an unpacked tree beside each.
+//!
+//! ```text
+//! FORMAT                 the format version of the store
+//! keys/KEY.json          which layer a key stands for (written last: a key is a promise)
+//! keys/KEY.lock          held by the build that makes the layer
+//! layers/DIGEST.tar      the layer
+//! trees/KEY/             the same, unpacked for overlay mounts; can be made again from the tar
+//! work/                  scratch directories of running builds
+//! ```
+//!
+//! Invariant: everything is made in `work/` and renamed; a build that is killed leaves scratch and nothing else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::pack;
+use crate::report::{Failure, Fault};
+use crate::sys::digest::Digest;
+use crate::sys::file::{self, Lock, Scratch};
+
+/// The format version of the store; part of every key, so that a new format shares nothing with an old one.
+pub const FORMAT: u32 = 1;
+
+/// A layer in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// The layer's name, for people.
+    pub name: String,
+    /// What it was made from.
+    pub key: Digest,
+    /// The digest of its tar.
+    pub digest: Digest,
+    /// The length of its tar in bytes.
+    pub length: u64,
+    /// The canonical text that the key is the digest of, for explaining a later miss.
+    pub inputs: String,
+}
+
+/// The store in a cache directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store below `cache`, making it if need be.
+    pub fn open(cache: &Path) -> Result<Self> {
+        let store = Self { root: cache.into() };
+        for directory in ["keys", "layers", "trees", "work"] {
+            file::make_directory(&store.root.join(directory))?;
+        }
+        let format = store.root.join("FORMAT");
+        match fs::read_to_string(&format) {
+            Ok(text) if text.trim() == FORMAT.to_string() => {}
+            Ok(text) => {
+                return Err(Failure::new(
+                    Fault::Environment,
+                    format!("the cache {} is of format {}, this habuild writes {FORMAT}", cache.display(), text.trim()),
+                )
+                .remedy("name another directory with --cache, or remove that one with habuild cache gc --all")
+                .into());
+            }
+            Err(_) => file::write_atomic(&format, format!("{FORMAT}\n").as_bytes())?,
+        }
+        Ok(store)
+    }
+
+    /// A scratch directory on the store's file system.
+    pub fn scratch(&self) -> Result<Scratch> {
+        Scratch::new(&self.root.join("work"))
+    }
+
+    /// Waits until no other build makes the layer of `key`.
+    pub fn lock(&self, key: Digest) -> Result<Lock> {
+        file::lock(&self.root.join(format!("keys/{key}.lock")))
+    }
+
+    /// The layer of `key`, if it is whole: its tar is there with the length that was written. (`verify` reads it all.)
+    pub fn find(&self, key: Digest) -> Result<Option<Layer>> {
+        let path = self.key_file(key);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+        };
+        let Ok(layer) = serde_json::from_str::<Layer>(&text) else { return Ok(None) };
+        let whole = fs::metadata(self.tar(&layer)).is_ok_and(|metadata| metadata.len() == layer.length);
+        Ok(whole.then_some(layer))
+    }
+
+    /// Every layer, sorted by key.
+    pub fn layers(&self) -> Result<Vec<Layer>> {
+        let mut layers = Vec::new();
+        for name in self.names("keys")? {
+            if let Some(key) = name.strip_suffix(".json").and_then(Digest::parse)
+                && let Some(layer) = self.find(key)?
+            {
+                layers.push(layer);
+            }
+        }
+        Ok(layers)
+    }
+
+    /// Packs `tree` and puts it into the store as the layer of `key`; `scratch` is on the store's file system.
+    /// The tree is moved first, by [`Self::keep_tree`]; a key is written last.
+    pub fn commit(&self, name: &str, key: Digest, inputs: &str, tree: &Path, scratch: &Path) -> Result<Layer> {
+        let partial = scratch.join(format!("{key}.tar"));
+        let (digest, length) = pack::pack(tree, &partial)?;
+        let layer = Layer { name: name.into(), key, digest, length, inputs: inputs.into() };
+        file::rename(&partial, &self.tar(&layer))?;
+        let mut text = serde_json::to_string_pretty(&layer).context("a layer that cannot be written")?;
+        text.push('\n');
+        file::write_atomic(&self.key_file(key), text.as_bytes())?;
+        Ok(layer)
+    }
+
+    /// Moves a finished tree to its place, in place of a left-over of an interrupted build.
+    pub fn keep_tree(&self, key: Digest, tree: &Path) -> Result<PathBuf> {
+        let at = self.tree_path(key);
+        file::remove(&at)?;
+        file::rename(tree, &at)?;
+        Ok(at)
+    }
+
+    /// The unpacked tree of a layer, made from its tar when it is gone.
+    pub fn tree(&self, layer: &Layer, scratch: &Path) -> Result<PathBuf> {
+        let at = self.tree_path(layer.key);
+        if !at.is_dir() {
+            let partial = scratch.join(format!("{}.tree", layer.key));
+            file::remove(&partial)?;
+            file::make_directory(&partial)?;
+            pack::unpack(&self.tar(layer), &partial)?;
+            if fs::rename(&partial, &at).is_err() && !at.is_dir() {
+                file::rename(&partial, &at)?;
+            }
+        }
+        Ok(at)
+    }
+
+    /// Where a layer's tar lies.
+    #[must_use]
+    pub fn tar(&self, layer: &Layer) -> PathBuf {
+        self.root.join(format!("layers/{}.tar", layer.digest))
+    }
+
+    /// Reads a layer's tar and tree and says what is wrong with them, if anything is.
+    pub fn verify(&self, layer: &Layer, scratch: &Path) -> Result<Option<String>> {
+        let (digest, length) = Digest::of_file(&self.tar(layer))?;
+        if digest != layer.digest {
+            return Ok(Some(format!("layers/{}.tar has digest {digest} and {length} bytes", layer.digest)));
+        }
+        let tree = self.tree_path(layer.key);
+        if tree.is_dir() {
+            let partial = scratch.join("verify.tar");
+            let (digest, _) = pack::pack(&tree, &partial)?;
+            file::remove(&partial)?;
+            if digest != layer.digest {
+                return Ok(Some(format!("trees/{} is not what layers/{}.tar holds", layer.key, layer.digest)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets a layer. Its tar stays while another key leads to it; `gc` removes it then.
+    pub fn forget(&self, key: Digest) -> Result<()> {
+        file::remove(&self.key_file(key))?;
+        file::remove(&self.tree_path(key))?;
+        file::remove(&self.root.join(format!("keys/{key}.lock")))
+    }
+
+    /// Removes tars and trees that no key leads to; gives how many bytes of tars went.
+    pub fn sweep(&self) -> Result<u64> {
+        let layers = self.layers()?;
+        let mut freed = 0;
+        for name in self.names("layers")? {
+            if !layers.iter().any(|layer| name == format!("{}.tar", layer.digest)) {
+                let path = self.root.join("layers").join(&name);
+                freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                file::remove(&path)?;
+            }
+        }
+        for name in self.names("trees")? {
+            if !layers.iter().any(|layer| name == layer.key.to_string()) {
+                file::remove(&self.root.join("trees").join(&name))?;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn names(&self, directory: &str) -> Result<Vec<String>> {
+        let at = self.root.join(directory);
+        let mut names = fs::read_dir(&at)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect())
+            .with_context(|| format!("failed to list {}", at.display()))
+            .map(|names: Vec<String>| names)?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn key_file(&self, key: Digest) -> PathBuf {
+        self.root.join(format!("keys/{key}.json"))
+    }
+
+    fn tree_path(&self, key: Digest) -> PathBuf {
+        self.root.join(format!("trees/{key}"))
+    }
+}

@@ -1,0 +1,110 @@
+//! The only reader and hasher of a layer's sources: actions become ready steps.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use walkdir::WalkDir;
+
+use super::layer::{PlannedFile, Source, Step};
+use crate::report::{Failure, Fault};
+use crate::spec::image::ImageSpec;
+use crate::spec::layer::{Action, LayerSpec};
+use crate::spec::{self};
+use crate::sys::digest::Digest;
+use crate::sys::file;
+
+/// The `from` that stands for the first-boot binary.
+const FIRSTBOOT: &str = "artifact:firstboot";
+
+/// What layers may copy that does not lie in them.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    /// The first-boot binary.
+    pub firstboot: &'a Path,
+}
+
+/// The steps of a layer for an image's release.
+pub fn steps(layer: &LayerSpec, image: &ImageSpec, sources: &Sources<'_>) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for action in spec::actions_for(layer, &image.base) {
+        add(&mut steps, action, layer, image, sources).with_context(|| format!("layer {}", layer.name))?;
+    }
+    Ok(steps)
+}
+
+fn add(
+    steps: &mut Vec<Step>,
+    action: &Action,
+    layer: &LayerSpec,
+    image: &ImageSpec,
+    sources: &Sources<'_>,
+) -> Result<()> {
+    match action.clone() {
+        Action::Copy { from, to, mode } if from == FIRSTBOOT => steps.push(copied(sources.firstboot, to, mode)?),
+        Action::Copy { from, to, mode } => {
+            let from = layer.directory.join(from);
+            if from.is_dir() {
+                for entry in WalkDir::new(&from).sort_by_file_name() {
+                    let entry = entry.with_context(|| format!("failed to list {}", from.display()))?;
+                    let name = entry.path().strip_prefix(&from).context("a walk that left its directory")?;
+                    let to = format!("{}/{}", to.trim_end_matches('/'), name.display());
+                    if entry.file_type().is_file() {
+                        steps.push(copied(entry.path(), to, mode)?);
+                    } else if !entry.file_type().is_dir() {
+                        bail!("{} is neither a file nor a directory", entry.path().display());
+                    }
+                }
+            } else {
+                steps.push(copied(&from, to, mode)?);
+            }
+        }
+        Action::Render { from, to, mode } => {
+            let path = layer.directory.join(from);
+            let text = render(&path, layer, image)?;
+            steps.push(Step::File(PlannedFile { to, mode: mode.unwrap_or(0o644), source: Source::Text(text) }));
+        }
+        Action::Fetch { url, sha256, to, mode } => {
+            steps.push(Step::Fetch { url, sha256, to, mode: mode.unwrap_or(0o644) });
+        }
+        Action::Run { command } => steps.push(Step::Run(command)),
+        Action::Enable { unit } => steps.push(Step::Enable(unit)),
+        Action::Mask { units } => steps.push(Step::Mask(units)),
+        Action::User { name, id, home, shell } => steps.push(Step::User { name, id, home, shell }),
+        Action::Directory { path, mode } => steps.push(Step::Directory { path, mode: mode.unwrap_or(0o755) }),
+        Action::Link { path, target } => steps.push(Step::Link { path, target }),
+        Action::Remove { paths } => steps.push(Step::Remove(paths)),
+    }
+    Ok(())
+}
+
+/// A file as it is now. Only its executable bit counts: other bits depend on who checked the sources out.
+fn copied(path: &Path, to: String, mode: Option<u32>) -> Result<Step> {
+    let (digest, length) = Digest::of_file(path)?;
+    let executable = fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+    let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
+    let path = std::path::absolute(path).with_context(|| format!("failed to resolve {}", path.display()))?;
+    Ok(Step::File(PlannedFile { to, mode, source: Source::File { path, digest, length } }))
+}
+
+/// Renders a template over explicit values; an unknown variable is the template's mistake.
+fn render(path: &Path, layer: &LayerSpec, image: &ImageSpec) -> Result<String> {
+    let text = file::read_text(path)?;
+    let mut context = tera::Context::new();
+    context.insert("image", &image.name);
+    context.insert("layer", &layer.name);
+    context.insert("base", &image.base);
+    tera::Tera::one_off(&text, &context, false).map_err(|error| {
+        // Tera's own words are in the causes: which variable, which line.
+        let mut words = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            words = inner.to_string();
+            cause = inner.source();
+        }
+        Failure::new(Fault::Usage, format!("{}: {words}", path.display()))
+            .remedy("a template knows image, layer and base")
+            .into()
+    })
+}

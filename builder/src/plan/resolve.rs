@@ -1,0 +1,204 @@
+//! Asks apt's own solver, against the signed index, what each layer's packages come to.
+//!
+//! Apt runs in a directory of its own with an empty package database, so that nothing of this host takes part. Each
+//! layer is solved on top of the ones below it: what those install is written into the database as installed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::archive::Archive;
+use super::control::{self, Stanza};
+use super::lock::{Lock, LockedLayer, Package, Request};
+use crate::report::{Failure, Fault};
+use crate::spec::image::Base;
+use crate::sys::cmd::{Cmd, Tool};
+use crate::sys::digest::Digest;
+use crate::sys::file;
+
+/// Apt with a root of its own.
+#[derive(Debug)]
+pub struct Index<'a> {
+    root: PathBuf,
+    archive: &'a Archive,
+    base: &'a Base,
+}
+
+impl<'a> Index<'a> {
+    /// An index in the directory `root`, which is kept from build to build so that only changes are fetched.
+    pub fn open(root: &Path, archive: &'a Archive, base: &'a Base) -> Result<Self> {
+        let index = Self { root: root.into(), archive, base };
+        for directory in ["etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "lists/partial", "cache/archives/partial"] {
+            file::make_directory(&root.join(directory))?;
+        }
+        let at = |name: &str| root.join(name).display().to_string();
+        let configuration = [
+            ("Dir", at("")),
+            ("Dir::Etc", at("etc")),
+            ("Dir::State", at("")),
+            ("Dir::State::lists", at("lists")),
+            ("Dir::State::status", at("status")),
+            ("Dir::State::extended_states", at("extended_states")),
+            ("Dir::Cache", at("cache")),
+            ("Dir::Log", at("log")),
+            ("APT::Architecture", base.architecture.clone()),
+            ("APT::Architectures", base.architecture.clone()),
+            ("APT::Install-Recommends", "false".into()),
+            ("APT::Sandbox::User", String::new()),
+            ("Acquire::Languages", "none".into()),
+            ("Acquire::Retries", "2".into()),
+            ("Acquire::http::Timeout", "30".into()),
+            ("Acquire::https::Timeout", "30".into()),
+            ("Debug::NoLocking", "true".into()),
+        ];
+        let text: String = configuration.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
+        file::write(&root.join("apt.conf"), text)?;
+        file::write(&root.join("etc/sources.list"), &archive.sources)?;
+        Ok(index)
+    }
+
+    /// Fetches the index and gives the newest date of its Release files, in seconds since 1970.
+    pub fn update(&self) -> Result<i64> {
+        self.apt(Tool::AptGet)
+            .args(["update", "-q", "-o", "APT::Update::Error-Mode=any"])
+            .run()
+            .map_err(|error| self.unreachable(error))?;
+        let mut newest = None;
+        for entry in fs::read_dir(self.root.join("lists")).context("failed to list the index")? {
+            let path = entry.context("failed to list the index")?.path();
+            if path.to_string_lossy().ends_with("Release") {
+                let date = control::date_of_release(&file::read_text(&path)?)
+                    .with_context(|| format!("{} has no date", path.display()))?;
+                newest = newest.max(Some(date));
+            }
+        }
+        newest.context("the index has no Release file")
+    }
+
+    fn unreachable(&self, error: anyhow::Error) -> anyhow::Error {
+        let words = format!("{error:#}");
+        let missing = words.contains("Release' does not have") || words.contains("404");
+        let failure = if missing {
+            Failure::new(
+                Fault::Input,
+                format!("the archive {} has no {} {}", self.archive.mirror, self.base.distribution, self.base.release),
+            )
+            .remedy("look at base.release and base.mirror")
+        } else {
+            Failure::new(Fault::Input, format!("the archive {} does not answer as it should", self.archive.mirror))
+                .remedy("try again, name another with --mirror, or build --offline with a lock and a full cache")
+        };
+        failure.because(error).into()
+    }
+
+    /// Solves every request, each on top of the layers below it.
+    pub fn resolve(&self, requests: &[Request], epoch: i64) -> Result<Lock> {
+        let mut lock = Lock::new(self.base, epoch);
+        let mut stanzas: BTreeMap<String, Vec<Stanza>> = BTreeMap::new();
+        for request in requests {
+            let below: Vec<&Stanza> =
+                request.above.iter().filter_map(|name| stanzas.get(name)).flatten().collect();
+            let status: String = below.iter().map(|stanza| stanza.installed()).collect();
+            file::write(&self.root.join("status"), status)?;
+            let found = self.resolve_one(request)?;
+            let mut packages = found.iter().map(|stanza| self.package(stanza)).collect::<Result<Vec<_>>>()?;
+            packages.sort();
+            lock.layers.insert(
+                request.layer.clone(),
+                LockedLayer { above: request.above.clone(), request: request.packages.clone(), packages },
+            );
+            stanzas.insert(request.layer.clone(), found);
+        }
+        Ok(lock)
+    }
+
+    fn resolve_one(&self, request: &Request) -> Result<Vec<Stanza>> {
+        if request.packages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut arguments = vec!["install".to_owned(), "--simulate".into(), "-q".into()];
+        if request.above.is_empty() {
+            arguments.push("?essential".into());
+        }
+        arguments.extend(request.packages.iter().cloned());
+        let simulated =
+            self.apt(Tool::AptGet).args(&arguments).output_text().map_err(|error| self.unsolved(request, error))?;
+        let wanted = control::simulated_installs(&simulated);
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let text = self
+            .apt(Tool::AptCache)
+            .arg("show")
+            .args(wanted.iter().map(|(name, version)| format!("{name}={version}")))
+            .output_text()
+            .context("apt does not show what it has just chosen")?;
+        let mut found: BTreeMap<(String, String), Stanza> = BTreeMap::new();
+        for stanza in Stanza::all(&text) {
+            if let (Some(name), Some(version)) = (stanza.field("Package"), stanza.field("Version")) {
+                // A version that stands in two suites is one package.
+                found.entry((name.into(), version.into())).or_insert(stanza);
+            }
+        }
+        wanted
+            .into_iter()
+            .map(|key| {
+                found.remove(&key).with_context(|| format!("the index lacks {} {}", key.0, key.1))
+            })
+            .collect()
+    }
+
+    /// Apt's refusal in words: a name that does not exist is the spec's mistake.
+    fn unsolved(&self, request: &Request, error: anyhow::Error) -> anyhow::Error {
+        let words = format!("{error:#}");
+        let unknown: Vec<&str> = words
+            .lines()
+            .filter_map(|line| {
+                line.trim().strip_prefix("E: Unable to locate package ").or_else(|| {
+                    line.trim().strip_prefix("E: Package '")?.strip_suffix("' has no installation candidate")
+                })
+            })
+            .collect();
+        let release = format!("{} {}", self.base.distribution, self.base.release);
+        if unknown.is_empty() {
+            return Failure::new(
+                Fault::Usage,
+                format!("the packages of layer {} do not go together on {release}", request.layer),
+            )
+            .because(error)
+            .into();
+        }
+        Failure::new(
+            Fault::Usage,
+            format!("layer {}: {release} has no package {}", request.layer, unknown.join(", ")),
+        )
+        .remedy(format!("look at [packages] in layers/{}/layer.toml", request.layer))
+        .into()
+    }
+
+    fn package(&self, stanza: &Stanza) -> Result<Package> {
+        let field = |name: &str| {
+            stanza.field(name).map(str::to_owned).with_context(|| {
+                format!("the index has no {name} for package {}", stanza.field("Package").unwrap_or("?"))
+            })
+        };
+        let sha256 = field("SHA256")?;
+        let filename = field("Filename")?;
+        Ok(Package {
+            name: field("Package")?,
+            version: field("Version")?,
+            architecture: field("Architecture")?,
+            sha256: Digest::parse(&sha256).with_context(|| format!("{sha256:?} is no SHA-256"))?,
+            size: field("Size")?.parse().context("a size that is no number")?,
+            // Debian's security archive keeps its files in a directory of its own.
+            security: self.archive.security.is_some() && filename.starts_with("pool/updates/"),
+            filename,
+        })
+    }
+
+    fn apt(&self, tool: Tool) -> Cmd {
+        Cmd::new(tool).env("APT_CONFIG", self.root.join("apt.conf"))
+    }
+}

@@ -1,0 +1,157 @@
+//! Files with their path in every error; atomic writes; locks between builds.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{Flock, FlockArg};
+
+/// Reads a whole file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// Reads a whole file as text.
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// Makes a directory and its parents.
+pub fn make_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("failed to make directory {}", path.display()))
+}
+
+/// Writes a file in place.
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// Writes a file so that a reader, or a build that is killed, sees the old content or the new, never a part.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
+    let temporary = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(content)?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error).with_context(|| format!("failed to write {}", path.display()));
+    }
+    Ok(())
+}
+
+/// Renames a file or directory.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("failed to rename {} to {}", from.display(), to.display()))
+}
+
+/// Removes a file or a whole tree; one that is not there is no error.
+pub fn remove(path: &Path) -> Result<()> {
+    let result = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.with_context(|| format!("failed to remove {}", path.display())),
+    }
+}
+
+/// A lock held by this process; released when dropped, and by the kernel when the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+/// Waits for the lock at `path`.
+pub fn lock(path: &Path) -> Result<Lock> {
+    let file = open_lock(path)?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map(|file| Lock { _file: file })
+        .map_err(|(_, errno)| errno)
+        .with_context(|| format!("failed to lock {}", path.display()))
+}
+
+/// Takes the lock at `path` if no other process holds it.
+pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    let file = open_lock(path)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => Ok(Some(Lock { _file: file })),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno).with_context(|| format!("failed to lock {}", path.display())),
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("failed to open lock {}", path.display()))
+}
+
+/// A scratch directory in `parent`, removed when dropped. One whose process was killed is removed by the next
+/// build that makes one there: its lock is free then.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    lock_file: PathBuf,
+    _lock: Lock,
+}
+
+impl Scratch {
+    /// Makes a scratch directory, and sweeps those of dead builds.
+    pub fn new(parent: &Path) -> Result<Self> {
+        make_directory(parent)?;
+        Self::sweep(parent)?;
+        for n in 0_u32.. {
+            let path = parent.join(format!("{}-{n}", std::process::id()));
+            let lock_file = path.with_extension("lock");
+            // Two builds in two process-id namespaces may have the same number.
+            if let Some(lock) = try_lock(&lock_file)?
+                && fs::create_dir(&path).is_ok()
+            {
+                return Ok(Self { path, lock_file, _lock: lock });
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+
+    fn sweep(parent: &Path) -> Result<()> {
+        for entry in fs::read_dir(parent).with_context(|| format!("failed to list {}", parent.display()))? {
+            let path = entry.with_context(|| format!("failed to list {}", parent.display()))?.path();
+            if path.extension().is_some_and(|extension| extension == "lock")
+                && let Some(_lock) = try_lock(&path)?
+            {
+                remove(&path.with_extension(""))?;
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new directory inside.
+    pub fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        make_directory(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = remove(&self.path);
+        let _ = remove(&self.lock_file);
+    }
+}
