@@ -152,3 +152,53 @@ pub fn fault_of(error: &anyhow::Error) -> Fault {
     }
     Fault::Step
 }
+
+/// A step under way; says when it is done and how long it took. Dropped without a word, it failed.
+#[derive(Debug)]
+pub struct Event {
+    stage: &'static str,
+    name: String,
+    began: std::time::Instant,
+    over: bool,
+}
+
+impl Event {
+    /// Says that a step has begun.
+    #[must_use]
+    pub fn start(stage: &'static str, name: &str) -> Self {
+        tracing::info!(target: "habuild::event", event = "start", stage, name);
+        Self { stage, name: name.into(), began: std::time::Instant::now(), over: false }
+    }
+
+    /// Says that it is done: `result` is one word, `message` is for people.
+    pub fn done(mut self, result: &str, message: &str) {
+        self.over = true;
+        let seconds = self.began.elapsed().as_secs_f64();
+        tracing::info!(target: "habuild::event", event = "done", stage = self.stage, name = %self.name, result, seconds, message);
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if !self.over {
+            let seconds = self.began.elapsed().as_secs_f64();
+            tracing::info!(target: "habuild::event", event = "done", stage = self.stage, name = %self.name, result = "failed", seconds, message = "");
+        }
+    }
+}
+
+/// Says how far a step with a known length has come, in bytes.
+pub fn progress(name: &str, done: u64, total: u64) {
+    tracing::info!(target: "habuild::progress", name, done, total);
+}
+
+/// A size for people.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{:.0} KiB", bytes as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.0} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}

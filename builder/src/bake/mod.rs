@@ -1,1 +1,218 @@
-//! (bake)
+//! Stage 3: makes the layers that the store does not have.
+//!
+//! A layer is baked in an overlay on the trees of the layers below; what the overlay's upper directory then holds is
+//! cleaned, packed and committed. Packing one layer goes on while the next is baked.
+//!
+//! Invariant: runs inside [`crate::sys::userns`]; the same road for root and for an ordinary user.
+
+pub mod clean;
+pub mod initrd;
+pub mod install;
+pub mod pack;
+pub mod packages;
+pub mod rootfs;
+pub mod step;
+pub mod store;
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::plan::Plan;
+use crate::plan::layer::PlannedLayer;
+use crate::report::{self, Event};
+use crate::sys::digest::Digest;
+use crate::sys::enter::Overlay;
+use crate::sys::file::{self, Lock, Scratch};
+use packages::{Origin, Packages};
+use rootfs::Rootfs;
+use store::{Layer, Store};
+
+/// What `bake` gives: the image's layers, the tools, and the kernel with its initrd, each in the store.
+#[derive(Debug)]
+pub struct Baked {
+    /// The image's layers, bottom first.
+    pub layers: Vec<Layer>,
+    /// Their unpacked trees, bottom first.
+    pub trees: Vec<PathBuf>,
+    /// The tools' tree.
+    pub tools: PathBuf,
+    /// The directory that holds `vmlinuz` and `initrd.img`.
+    pub boot: PathBuf,
+    /// The layer of the kernel and its initrd.
+    pub initrd: Layer,
+}
+
+/// What bake may use besides the plan.
+#[derive(Debug, Clone)]
+pub struct Resources {
+    /// The layer store.
+    pub store: Store,
+    /// The package cache.
+    pub packages: Packages,
+    /// Where packages are fetched from.
+    pub origin: Origin,
+    /// Whether nothing may be fetched.
+    pub offline: bool,
+}
+
+/// Bakes every layer of `plan` that is missing.
+pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
+    let missing = fetch_packages(plan, resources)?;
+    if missing > 0 {
+        tracing::debug!("{missing} layers to bake");
+    }
+    thread::scope(|scope| {
+        // The tools have a chain of their own; the initrd needs them and the bottom layer, and nobody waits for it
+        // before the disk is made.
+        let tools = scope.spawn(|| bake_chain(plan, std::slice::from_ref(&plan.tools), resources, &|_| Ok(())));
+        let (bottom_ready, bottom) = std::sync::mpsc::channel::<PathBuf>();
+        let initrd = scope.spawn(move || -> Result<(PathBuf, Layer, PathBuf)> {
+            let (_, tools) = join(tools)?;
+            let tools = tools.into_iter().next().context("no tools tree")?;
+            let layer = match resources.store.find(plan.initrd)? {
+                Some(layer) => layer,
+                None => {
+                    let bottom = bottom.recv().map_err(|_| anyhow!("the bottom layer could not be baked"))?;
+                    make_initrd(plan, &bottom, &tools, &resources.store)?
+                }
+            };
+            let scratch = resources.store.scratch()?;
+            let boot = resources.store.tree(&layer, scratch.path())?;
+            Ok((tools, layer, boot))
+        });
+        let chain = bake_chain(plan, &plan.layers, resources, &|tree| {
+            // The other side has gone when the initrd is cached.
+            let _ = bottom_ready.send(tree.into());
+            Ok(())
+        });
+        drop(bottom_ready);
+        let initrd = join(initrd);
+        let (layers, trees) = chain?;
+        let (tools, initrd, boot) = initrd?;
+        Ok(Baked { layers, trees, tools, boot, initrd })
+    })
+}
+
+fn join<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    handle.join().map_err(|_| anyhow!("a thread of the build broke off"))?
+}
+
+/// Fetches the packages of every layer that will be baked; gives how many there are.
+fn fetch_packages(plan: &Plan, resources: &Resources) -> Result<usize> {
+    let mut wanted = Vec::new();
+    let mut missing = 0;
+    for layer in plan.all_layers() {
+        if resources.store.find(layer.key)?.is_none() {
+            missing += 1;
+            wanted.extend(&layer.packages);
+        }
+    }
+    let event = Event::start("bake", "packages");
+    if wanted.is_empty() {
+        return Ok(missing);
+    }
+    wanted.sort();
+    wanted.dedup();
+    resources.packages.fetch(&wanted, &resources.origin, resources.offline)?;
+    event.done("fetched", &format!("{} packages", wanted.len()));
+    Ok(missing)
+}
+
+fn make_initrd(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
+    let _lock = store.lock(plan.initrd)?;
+    if let Some(layer) = store.find(plan.initrd)? {
+        return Ok(layer);
+    }
+    let event = Event::start("bake", initrd::NAME);
+    let layer = initrd::make(plan, bottom, tools, store)?;
+    event.done("built", &layer.digest.short());
+    Ok(layer)
+}
+
+/// Bakes layers that lie on one another. `bottom_ready` is told the tree of the first as soon as it stands.
+fn bake_chain(
+    plan: &Plan,
+    layers: &[PlannedLayer],
+    resources: &Resources,
+    bottom_ready: &dyn Fn(&Path) -> Result<()>,
+) -> Result<(Vec<Layer>, Vec<PathBuf>)> {
+    let store = &resources.store;
+    thread::scope(|scope| {
+        let mut trees: Vec<PathBuf> = Vec::new();
+        let mut commits = Vec::new();
+        for planned in layers {
+            let lock = store.lock(planned.key)?;
+            let scratch = store.scratch()?;
+            let tree = if let Some(layer) = store.find(planned.key)? {
+                Event::start("bake", &planned.name).done("cached", &layer.digest.short());
+                let tree = store.tree(&layer, scratch.path())?;
+                commits.push(scope.spawn(move || Ok(layer)));
+                tree
+            } else {
+                let event = Event::start("bake", &planned.name);
+                let upper = bake_layer(plan, planned, &trees, resources, &scratch)?;
+                let tree = store.keep_tree(planned.key, &upper)?;
+                let packed = tree.clone();
+                commits.push(scope.spawn(move || commit(store, planned, &packed, scratch, lock, event)));
+                tree
+            };
+            if trees.is_empty() {
+                bottom_ready(&tree)?;
+            }
+            trees.push(tree);
+        }
+        let layers = commits.into_iter().map(join).collect::<Result<Vec<Layer>>>()?;
+        Ok((layers, trees))
+    })
+}
+
+fn commit(store: &Store, planned: &PlannedLayer, tree: &Path, scratch: Scratch, lock: Lock, event: Event) -> Result<Layer> {
+    let layer = store.commit(&planned.name, planned.key, &planned.inputs, tree, scratch.path())?;
+    event.done("built", &format!("{}, {}", layer.digest.short(), report::size(layer.length)));
+    drop(lock);
+    Ok(layer)
+}
+
+/// Makes one layer and gives the directory that holds it, with settled times.
+fn bake_layer(
+    plan: &Plan,
+    planned: &PlannedLayer,
+    below: &[PathBuf],
+    resources: &Resources,
+    scratch: &Scratch,
+) -> Result<PathBuf> {
+    let repository = scratch.directory("repository")?;
+    resources.packages.repository(&planned.packages, &plan.image.base.release, &repository)?;
+    let (upper, work, merged) = (scratch.directory("upper")?, scratch.directory("work")?, scratch.directory("root")?);
+    let mut lowers: Vec<PathBuf> = below.iter().rev().cloned().collect();
+    if lowers.is_empty() {
+        // The bottom too is baked in an overlay, on nothing: its flushes to disk are skipped as the others' are.
+        lowers.push(scratch.directory("nothing")?);
+    }
+    let overlay = Overlay::mount(&lowers, &upper, &work, &merged)?;
+    let root = Rootfs::new(overlay.path());
+    if below.is_empty() {
+        let temporary = scratch.directory("tmp")?;
+        install::bootstrap(planned, &plan.image.base, overlay.path(), &repository, &temporary)?;
+    } else {
+        install::install(planned, &root, &repository)?;
+    }
+    for step in &planned.steps {
+        step::apply(step, &root, &resources.packages, resources.offline)
+            .with_context(|| format!("layer {}", planned.name))?;
+    }
+    clean::clean(&root, plan.epoch)?;
+    drop(overlay);
+    pack::settle_times(&upper, plan.epoch)?;
+    file::remove(&repository)?;
+    Ok(upper)
+}
+
+/// The digests of a build's layers by name, for the manifest.
+#[must_use]
+pub fn digests(baked: &Baked) -> Vec<(String, Digest, Digest, u64)> {
+    let all = baked.layers.iter().chain(std::iter::once(&baked.initrd));
+    all.map(|layer| (layer.name.clone(), layer.key, layer.digest, layer.length)).collect()
+}

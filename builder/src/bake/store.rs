@@ -18,12 +18,10 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::pack;
+use crate::plan::layer::STORE_FORMAT as FORMAT;
 use crate::report::{Failure, Fault};
 use crate::sys::digest::Digest;
 use crate::sys::file::{self, Lock, Scratch};
-
-/// The format version of the store; part of every key, so that a new format shares nothing with an old one.
-pub const FORMAT: u32 = 1;
 
 /// A layer in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,84 @@
+//! Installs packages: the bottom of a chain by mmdebstrap, later layers by the image's own apt, in a sandbox.
+//!
+//! Both see a local repository that holds exactly the planned packages and nothing else, so what apt chooses is what
+//! was planned. There is no network, no service is started, and no initrd is made.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::rootfs::Rootfs;
+use crate::plan::layer::PlannedLayer;
+use crate::report::{Failure, Fault};
+use crate::spec::image::Base;
+use crate::sys::sandbox::Sandbox;
+
+/// Documentation is for people at a desk: the node keeps the licences only. Said to dpkg, so it is never unpacked.
+const EXCLUDES: [&str; 7] = [
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/lintian/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-include=/usr/share/locale/locale.alias",
+];
+
+/// Refuses every start of a service while packages are installed.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// Makes the bottom layer in the empty directory `root` from the repository in `repository`.
+pub fn bootstrap(layer: &PlannedLayer, base: &Base, root: &Path, repository: &Path, scratch: &Path) -> Result<()> {
+    let mut arguments: Vec<String> = ["--verbose", "--mode=root", "--variant=apt", "--format=directory"]
+        .map(str::to_owned)
+        .into();
+    arguments.push(format!("--include={}", layer.request.join(",")));
+    arguments.push(format!("--architectures={}", base.architecture));
+    for option in ["APT::Sandbox::User \"root\"", "APT::Install-Recommends \"false\"", "Acquire::Languages \"none\""] {
+        arguments.push(format!("--aptopt={option}"));
+    }
+    arguments.extend(EXCLUDES.map(|option| format!("--dpkgopt={option}")));
+    arguments.push(base.release.clone());
+    arguments.push(path_text(root)?);
+    arguments.push(format!("deb [trusted=yes] copy://{} ./", path_text(repository)?));
+    Sandbox::host()
+        .env("TMPDIR", &path_text(scratch)?)
+        .command("mmdebstrap", arguments)?
+        .run_logged()
+        .map_err(|error| failed(layer, error))
+}
+
+/// Installs a later layer's packages into the mounted `root`.
+pub fn install(layer: &PlannedLayer, root: &Rootfs, repository: &Path) -> Result<()> {
+    if layer.packages.is_empty() {
+        return Ok(());
+    }
+    root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
+    let mut arguments: Vec<String> = vec!["--yes".into(), "--no-install-recommends".into(), "--allow-downgrades".into()];
+    for option in ["APT::Sandbox::User=root", "Dir::Log=/run", "Dir::Etc::SourceList=/dev/null", "Dir::Etc::SourceParts=/dev/null"] {
+        arguments.extend(["-o".into(), option.into()]);
+    }
+    arguments.push("install".into());
+    arguments.extend(layer.packages.iter().map(|package| format!("/run/repository/{}.deb", package.sha256)));
+    let result = Sandbox::new(root.path())
+        .bind_read_only(repository, "/run/repository")
+        .command("apt-get", arguments)?
+        .run_logged();
+    root.remove(POLICY)?;
+    result.map_err(|error| failed(layer, error))
+}
+
+fn failed(layer: &PlannedLayer, error: anyhow::Error) -> anyhow::Error {
+    // A full disk reaches us as dpkg's words only.
+    if format!("{error:#}").contains("No space left on device") {
+        return Failure::new(Fault::Environment, format!("the disk is full while layer {} is baked", layer.name))
+            .remedy("free some space, or put the cache elsewhere with --cache")
+            .because(error)
+            .into();
+    }
+    Failure::new(Fault::Step, format!("the packages of layer {} could not be installed", layer.name)).because(error).into()
+}
+
+fn path_text(path: &Path) -> Result<String> {
+    Ok(path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned())
+}
