@@ -1,1 +1,2 @@
 //! (assemble)
+pub mod fat;
