@@ -4,6 +4,7 @@
 
 mod formats {
     pub(crate) mod fat;
+    pub(crate) mod gpt;
 }
 
 use std::path::Path;

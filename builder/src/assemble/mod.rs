@@ -1,2 +1,4 @@
 //! (assemble)
 pub mod fat;
+pub mod gpt;
+pub mod layout;
