@@ -5,6 +5,7 @@
 mod formats {
     pub(crate) mod fat;
     pub(crate) mod gpt;
+    pub(crate) mod verity;
 }
 
 use std::path::Path;
