@@ -5,4 +5,5 @@ pub mod digest;
 pub mod enter;
 pub mod file;
 pub mod sandbox;
+pub mod sparse;
 pub mod userns;

@@ -1,0 +1,78 @@
+//! The shape of an immutable node: what is read-only, what is writable, what each node makes for itself (DESIGN 6).
+//!
+//! The root is read-only. `/var` is the state partition; `/etc` is an overlay whose upper directory is on it; homes
+//! and mountpoints are links into it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::{Context as _, Result};
+
+use super::gpt::Guid;
+use crate::bake::rootfs::Rootfs;
+
+/// Directories of the root that are links into `/var`: name, place, mode.
+pub const LINKS: [(&str, &str, u32); 4] =
+    [("home", "var/home", 0o755), ("root", "var/root", 0o700), ("srv", "var/srv", 0o755), ("mnt", "var/mnt", 0o755)];
+
+/// Where `/etc`'s overlay keeps what is written.
+pub const ETC_UPPER: &str = "/var/lib/habuild/etc/upper";
+/// The overlay's work directory, beside it.
+pub const ETC_WORK: &str = "/var/lib/habuild/etc/work";
+
+/// Gives the mounted root of an image its places.
+pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
+    for (name, place, mode) in LINKS {
+        move_into_var(root, name, place, mode)?;
+    }
+    for (path, mode) in [(ETC_UPPER, 0o755), (ETC_WORK, 0o755), ("/var/lib/habuild", 0o700), ("/boot", 0o755)] {
+        let at = root.make_directory(path)?;
+        set_mode(&at, mode)?;
+    }
+    // systemd's initrd reads this file and mounts the first two before it starts the node's own systemd.
+    let fstab = format!(
+        "# The state partition, and /etc's overlay on it: mounted by the initrd.\n\
+         UUID={state} /var ext4 defaults,x-initrd.mount 0 2\n\
+         overlay /etc overlay lowerdir=/sysroot/etc,upperdir=/sysroot{ETC_UPPER},workdir=/sysroot{ETC_WORK},\
+         x-initrd.mount,x-systemd.requires-mounts-for=/sysroot/var 0 0\n\
+         tmpfs /tmp tmpfs mode=1777,nosuid,nodev,size=50% 0 0\n"
+    );
+    root.write("/etc/fstab", fstab.as_bytes(), 0o644)?;
+    // The state partition, the disk's last, takes what the disk has; then its file system does.
+    root.write("/usr/lib/repart.d/50-state.conf", b"[Partition]\nType=var\n", 0o644)?;
+    root.link("/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service", "/usr/lib/systemd/system/systemd-growfs@.service")?;
+    // Empty: an id is made at the first boot and kept. The word `uninitialized` would bring the first-boot wizard.
+    root.write("/etc/machine-id", b"", 0o444)?;
+    root.link("/var/lib/dbus/machine-id", "/etc/machine-id")?;
+    root.link("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
+    // Not older than /usr: nothing has to be brought up to date at the first boot.
+    for directory in ["/etc", "/var"] {
+        let text = format!("# Made by habuild.\nTIMESTAMP_NSEC={epoch}000000000\n");
+        root.write(&format!("{directory}/.updated"), text.as_bytes(), 0o644)?;
+    }
+    // The kernel and its initrd are on the ESP.
+    for name in root.list("/boot")? {
+        root.remove(&format!("/boot/{name}"))?;
+    }
+    for name in ["vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old"] {
+        root.remove(&format!("/{name}"))?;
+    }
+    Ok(())
+}
+
+/// Moves `/NAME` to `/PLACE` and leaves a link, with what the packages put there.
+fn move_into_var(root: &Rootfs, name: &str, place: &str, mode: u32) -> Result<()> {
+    let to = root.make_directory(&format!("/{place}"))?;
+    for entry in root.list(&format!("/{name}"))? {
+        let (from, to) = (root.join(&format!("/{name}/{entry}"))?, to.join(&entry));
+        // A directory of a lower layer cannot be renamed on an overlay; packages put only files here.
+        fs::rename(&from, &to).with_context(|| format!("failed to move {} to {}", from.display(), to.display()))?;
+    }
+    set_mode(&to, mode)?;
+    root.link(&format!("/{name}"), place)
+}
+
+fn set_mode(at: &std::path::Path, mode: u32) -> Result<()> {
+    fs::set_permissions(at, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("failed to set the mode of {}", at.display()))
+}
