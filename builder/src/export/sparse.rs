@@ -47,7 +47,8 @@ mod tests {
         file.write_all_at(&[2; 65536], 4 << 20).unwrap();
         let ranges = data_ranges(&file).unwrap();
         // A file system without holes calls all of it data.
-        assert!(ranges == [1 << 20..(1 << 20) + 65536, 4 << 20..(4 << 20) + 65536] || ranges == [0..10 << 20]);
+        let all_of_it = ranges.first() == Some(&(0..10 << 20));
+        assert!(ranges == [1 << 20..(1 << 20) + 65536, 4 << 20..(4 << 20) + 65536] || all_of_it);
     }
 
     #[test]

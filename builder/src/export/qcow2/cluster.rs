@@ -10,6 +10,9 @@ use super::CLUSTER;
 const WINDOW_BITS: u8 = 12;
 /// Clusters that shrink by less than a sixteenth are stored: they would be inflated at every read for next to nothing.
 const WORTHWHILE: usize = CLUSTER - CLUSTER / 16;
+/// Room for any cluster's stream: level 1 takes up to 9 bits a byte. zlib-rs 0.6.8 panics at level 1 when the output
+/// is too short, so it never is.
+const LONGEST: usize = CLUSTER + CLUSTER / 4;
 
 /// What a cluster becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +29,14 @@ pub(super) enum Fate {
 #[derive(Debug)]
 pub(super) struct Squeezer {
     deflate: Compress,
+    stream: Vec<u8>,
 }
 
 impl Squeezer {
     /// `level` is zlib's, 1 to 9.
     pub(super) fn new(level: u32) -> Self {
-        Self { deflate: Compress::new_with_window_bits(Compression::new(level), false, WINDOW_BITS) }
+        let deflate = Compress::new_with_window_bits(Compression::new(level), false, WINDOW_BITS);
+        Self { deflate, stream: vec![0; LONGEST] }
     }
 
     /// Decides on a whole cluster and appends the deflate stream, if there is one, to `packed`.
@@ -42,14 +47,15 @@ impl Squeezer {
         if looks_random(cluster) {
             return Ok(Fate::Stored);
         }
-        let start = packed.len();
-        packed.resize(start + WORTHWHILE, 0);
         self.deflate.reset();
-        let status = self.deflate.compress(cluster, &mut packed[start..], FlushCompress::Finish);
-        let fits = status.context("deflate failed")? == Status::StreamEnd;
-        let length = if fits { usize::try_from(self.deflate.total_out())? } else { 0 };
-        packed.truncate(start + length);
-        Ok(if fits { Fate::Deflated(length) } else { Fate::Stored })
+        let status =
+            self.deflate.compress(cluster, &mut self.stream, FlushCompress::Finish).context("deflate failed")?;
+        let length = usize::try_from(self.deflate.total_out())?;
+        if status != Status::StreamEnd || length > WORTHWHILE {
+            return Ok(Fate::Stored);
+        }
+        packed.extend_from_slice(&self.stream[..length]);
+        Ok(Fate::Deflated(length))
     }
 }
 
@@ -72,6 +78,21 @@ fn looks_random(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_level_takes_bytes_that_grow() {
+        // Static codes give bytes above 143 nine bits each, and such bytes alone do not look random.
+        let mut state = 1u64;
+        let high: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            144 + (state >> 40) as u8 % 112
+        })
+        .take(CLUSTER)
+        .collect();
+        for level in 1..=9 {
+            Squeezer::new(level).squeeze(&high, &mut Vec::new()).unwrap();
+        }
+    }
 
     #[test]
     fn zeros_vanish_text_shrinks_and_noise_stays() {

@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(metadata.pack(4, 40_000), 5 * SIZE); // cluster 4 is taken
         assert_eq!(metadata.refcounts, [1, 1, 2, 2, 1, 1]);
         let entry = metadata.l2[&0][1];
-        assert_eq!(entry, 1 << 62 | (171_072 + 40_000 - 1) / 512 - 171_072 / 512 << 54 | 171_072);
+        let sectors = (171_072 + 40_000 - 1) / 512 - 171_072 / 512;
+        assert_eq!(entry, (1 << 62) | (sectors << 54) | 171_072);
     }
 
     #[test]
