@@ -1,4 +1,147 @@
-//! (export)
+//! Stage 5: artifacts, manifest and checksums, complete or not at all.
+//!
+//! Everything is written in a staging directory inside the output directory and renamed when all of it is there. The
+//! manifest goes first and comes last: without it the output directory counts as empty.
+
+pub mod manifest;
 pub mod qcow2;
 pub mod raw;
-mod sparse;
+pub mod seed;
+pub mod sparse;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
+
+use crate::assemble::Disk;
+use crate::bake::Baked;
+use crate::plan::Plan;
+use crate::report::{self, Event, Failure, Fault};
+use crate::spec::image::Format;
+use crate::sys::digest::Digest;
+use crate::sys::file;
+use manifest::{Artifact, Manifest};
+
+/// The checksums' file name.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// zlib's level for qcow2 clusters: what the levels above save is not worth their time.
+const DEFLATE_LEVEL: u32 = 6;
+
+/// Writes the artifacts of `plan` into `directory`; `lock` is the lock's file name and text.
+pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&str, &str)) -> Result<Vec<PathBuf>> {
+    let staging = Staging::new(directory)?;
+    let layers: Vec<_> = baked.layers.iter().chain(std::iter::once(&baked.initrd)).collect();
+    let mut manifest = Manifest::new(plan, &layers, disk.root_hash, &disk.command_line);
+    for format in &plan.image.artifacts.formats {
+        let artifact = write(*format, plan, disk, &staging.path)?;
+        manifest.artifacts.push(artifact);
+    }
+    let text = manifest.text()?;
+    let (lock_name, lock_text) = lock;
+    let others =
+        [(manifest::FILE.to_owned(), Digest::of(text.as_bytes())), (lock_name.to_owned(), Digest::of(lock_text.as_bytes()))];
+    file::write(&staging.path.join(lock_name), lock_text)?;
+    file::write(&staging.path.join(SUMS), manifest.sums(&others))?;
+    file::write(&staging.path.join(manifest::FILE), &text)?;
+    staging.commit(&manifest, lock_name)
+}
+
+fn write(format: Format, plan: &Plan, disk: &Disk, staging: &Path) -> Result<Artifact> {
+    let extension = match format {
+        Format::Raw => "raw",
+        Format::Qcow2 => "qcow2",
+    };
+    let name = format!("{}.{extension}", plan.image.name);
+    let event = Event::start("export", extension);
+    let path = staging.join(&name);
+    let mut out = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .with_context(|| format!("failed to create {}", path.display()))?;
+    let mut progress = |done: u64, total: u64| report::progress(extension, done, total);
+    match format {
+        Format::Raw => raw::write(&disk.path, &mut out, &mut progress)?,
+        Format::Qcow2 => {
+            let threads = std::thread::available_parallelism().map_or(2, usize::from);
+            let options = qcow2::Options { level: DEFLATE_LEVEL, incompressible: disk.incompressible.clone(), threads };
+            qcow2::write(&disk.path, &mut out, &options, &mut progress)?;
+        }
+    }
+    out.sync_all().with_context(|| format!("failed to write {}", path.display()))?;
+    drop(out);
+    let (sha256, size) = Digest::of_file(&path)?;
+    let time = TimeSpec::new(plan.epoch, 0);
+    utimensat(nix::fcntl::AT_FDCWD, &path, &time, &time, UtimensatFlags::NoFollowSymlink)
+        .with_context(|| format!("failed to set the time of {}", path.display()))?;
+    event.done("written", &format!("{name}, {}", report::size(size)));
+    Ok(Artifact { file: name, format, size, sha256 })
+}
+
+/// A directory inside the output directory, removed unless committed.
+#[derive(Debug)]
+struct Staging {
+    directory: PathBuf,
+    path: PathBuf,
+    _lock: file::Lock,
+}
+
+impl Staging {
+    fn new(directory: &Path) -> Result<Self> {
+        prepare_output(directory)?;
+        let lock = file::try_lock(&directory.join(".habuild.lock"))?.ok_or_else(|| {
+            Failure::new(Fault::Environment, format!("another build is writing to {}", directory.display()))
+                .remedy("wait for it, or name another directory with --output")
+        })?;
+        let path = directory.join(".partial");
+        // Left by a build that was killed: its lock is free.
+        file::remove(&path)?;
+        file::make_directory(&path)?;
+        Ok(Self { directory: directory.into(), path, _lock: lock })
+    }
+
+    fn commit(&self, manifest: &Manifest, lock_name: &str) -> Result<Vec<PathBuf>> {
+        let old = Manifest::read(&self.directory);
+        for name in [manifest::FILE, SUMS] {
+            file::remove(&self.directory.join(name))?;
+        }
+        let artifacts: Vec<&str> = manifest.artifacts.iter().map(|artifact| artifact.file.as_str()).collect();
+        // What an earlier build of other formats left would not belong to this manifest.
+        for artifact in old.iter().flat_map(|old| &old.artifacts) {
+            if !artifacts.contains(&artifact.file.as_str()) {
+                file::remove(&self.directory.join(&artifact.file))?;
+            }
+        }
+        for name in artifacts.iter().copied().chain([lock_name, SUMS, manifest::FILE]) {
+            file::rename(&self.path.join(name), &self.directory.join(name))?;
+        }
+        Ok(artifacts.iter().map(|name| self.directory.join(name)).collect())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = file::remove(&self.path);
+        let _ = fs::remove_file(self.directory.join(".habuild.lock"));
+    }
+}
+
+/// Makes the output directory and says at once when it cannot be written.
+pub fn prepare_output(directory: &Path) -> Result<()> {
+    let usable = file::make_directory(directory).and_then(|()| {
+        let probe = directory.join(format!(".probe.{}", std::process::id()));
+        file::write(&probe, b"")?;
+        file::remove(&probe)
+    });
+    usable.map_err(|error| {
+        Failure::new(Fault::Environment, format!("the output directory {} cannot be written", directory.display()))
+            .because(error)
+            .remedy("name another with --output")
+            .into()
+    })
+}

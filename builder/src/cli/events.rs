@@ -1,0 +1,236 @@
+//! What a person or a program sees of a build: one JSON event a line, live lines on a terminal, or plain lines.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the room that speaks")]
+#![expect(clippy::disallowed_methods, reason = "an event says when it happened; no artifact sees it")]
+
+use std::fmt;
+use std::io::IsTerminal as _;
+use std::sync::Mutex;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Who listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A program: JSON lines on standard output and nothing else there.
+    Json,
+    /// A person at a terminal.
+    Terminal,
+    /// A log file.
+    Plain,
+}
+
+impl Mode {
+    /// JSON when asked for; else by what standard error is.
+    #[must_use]
+    pub fn choose(json: bool) -> Self {
+        match (json, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Terminal,
+            (false, false) => Self::Plain,
+        }
+    }
+}
+
+/// Starts listening. `verbose` also shows each line that tools print.
+pub fn listen(mode: Mode, verbose: bool) {
+    let speaker = Speaker { mode, verbose, state: Mutex::new(State::default()) };
+    // A second call in one process (tests) keeps the first listener.
+    let _ = tracing_subscriber::registry().with(speaker).try_init();
+}
+
+#[derive(Debug)]
+struct Speaker {
+    mode: Mode,
+    verbose: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the terminal's last line is a live one.
+    live: bool,
+    last_progress: Option<Instant>,
+}
+
+/// The fields of habuild's own events.
+#[derive(Debug, Default)]
+struct Fields {
+    event: String,
+    stage: String,
+    name: String,
+    result: String,
+    message: String,
+    seconds: Option<f64>,
+    done: u64,
+    total: u64,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let slot = match field.name() {
+            "event" => &mut self.event,
+            "stage" => &mut self.stage,
+            "name" => &mut self.name,
+            "result" => &mut self.result,
+            "message" => &mut self.message,
+            _ => return,
+        };
+        value.clone_into(slot);
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if field.name() == "seconds" {
+            self.seconds = Some(value);
+        }
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "done" => self.done = value,
+            "total" => self.total = value,
+            _ => {}
+        }
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+/// One line of `--json`.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    time: String,
+    event: &'a str,
+    stage: &'a str,
+    name: &'a str,
+    result: &'a str,
+    seconds: Option<f64>,
+    message: &'a str,
+}
+
+impl<S: Subscriber> Layer<S> for Speaker {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let target = event.metadata().target();
+        if !target.starts_with("habuild") {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        match target {
+            "habuild::event" => self.step(&fields),
+            "habuild::progress" => self.progress(&fields),
+            "habuild::log" => self.log(&fields.message),
+            _ => self.say(*event.metadata().level(), &fields.message),
+        }
+    }
+}
+
+impl Speaker {
+    fn step(&self, fields: &Fields) {
+        if self.mode == Mode::Json {
+            self.json(fields);
+            return;
+        }
+        let Fields { stage, name, result, message, .. } = fields;
+        if fields.event == "start" {
+            if self.mode == Mode::Terminal {
+                self.live(&format!("{stage:>9} {name} …"));
+            }
+            return;
+        }
+        let seconds = fields.seconds.filter(|seconds| *seconds >= 0.05).map_or(String::new(), |s| format!(" {s:.1} s"));
+        let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
+        self.line(&format!("{stage:>9} {name}: {result}{seconds}{message}"));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    fn progress(&self, fields: &Fields) {
+        if self.mode != Mode::Terminal || fields.total == 0 {
+            return;
+        }
+        if let Ok(mut state) = self.state.lock() {
+            // More often than this, writing to the terminal costs more than the work.
+            if state.last_progress.is_some_and(|last| last.elapsed().as_millis() < 100) {
+                return;
+            }
+            state.last_progress = Some(Instant::now());
+        }
+        let percent = 100.0 * fields.done as f64 / fields.total as f64;
+        let total = crate::report::size(fields.total);
+        self.live(&format!("{:>9} {percent:3.0} % of {total}", fields.name));
+    }
+
+    fn log(&self, message: &str) {
+        if self.verbose && self.mode != Mode::Json {
+            self.line(&format!("          | {message}"));
+        }
+    }
+
+    fn say(&self, level: Level, message: &str) {
+        if level > Level::INFO && !self.verbose {
+            return;
+        }
+        let word = if level <= Level::WARN { "warning" } else { "note" };
+        if self.mode == Mode::Json {
+            self.json(&Fields { event: word.into(), message: message.into(), ..Fields::default() });
+        } else {
+            self.line(&format!("{word}: {message}"));
+        }
+    }
+
+    fn json(&self, fields: &Fields) {
+        let Fields { event, stage, name, result, seconds, message, .. } = fields;
+        let line = Line { time: now(), event, stage, name, result, seconds: *seconds, message };
+        if let Ok(text) = serde_json::to_string(&line) {
+            println!("{text}");
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let clear = if std::mem::take(&mut state.live) { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}{text}");
+    }
+
+    fn live(&self, text: &str) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.live = true;
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+/// Seconds since 1970 with milliseconds, as RFC 3339 in UTC.
+fn now() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc3339(now.as_secs(), now.subsec_millis())
+}
+
+fn rfc3339(seconds: u64, millis: u32) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's `civil_from_days`, for days after 1970.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn writes_times() {
+        assert_eq!(rfc3339(0, 0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(1_582_934_400, 7), "2020-02-29T00:00:00.007Z");
+        assert_eq!(rfc3339(1_714_057_833, 999), "2024-04-25T15:10:33.999Z");
+    }
+}
