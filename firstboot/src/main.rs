@@ -1,2 +1,5 @@
 //! The door of `habuild-firstboot`.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    firstboot::run()
+}

@@ -1,0 +1,169 @@
+//! `database` and `redis`: the services outside that all nodes share.
+
+use serde::Serialize;
+
+use super::decode::{Decoder, Field, Fields};
+use super::literal;
+use super::problem::{Wrong, wrong};
+use super::secret::SecretValue;
+use super::url::host;
+
+/// What kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatabaseKind {
+    /// MySQL or MariaDB: Harbor 1.1 to 1.5.
+    Mysql,
+    /// PostgreSQL: Harbor 1.6 and later.
+    Postgresql,
+}
+
+/// How a connection is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsMode {
+    /// Not at all.
+    Off,
+    /// TLS, and the server's certificate and name are verified.
+    Verify,
+}
+
+/// Harbor's database.
+#[derive(Debug, Clone, Serialize)]
+pub struct Database {
+    /// Its kind.
+    pub kind: DatabaseKind,
+    /// Name or address, an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// With what.
+    pub password: SecretValue,
+    /// The database's name.
+    pub name: String,
+    /// How the connection is guarded.
+    pub tls: TlsMode,
+    /// The authority that `tls: verify` trusts; none: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretValue>,
+    /// Whether an unused database may be given Harbor's schema.
+    pub initialise: bool,
+}
+
+/// Where the nodes share sessions and jobs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Redis {
+    /// Name or address, an IPv6 address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The ACL user; empty: the default user.
+    pub username: String,
+    /// The password, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretValue>,
+    /// The number of the database that holds the sessions.
+    pub db: u32,
+    /// How the connection is guarded.
+    pub tls: TlsMode,
+    /// The authority that `tls: verify` trusts; none: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<SecretValue>,
+}
+
+impl Database {
+    pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let known = ["kind", "host", "port", "user", "password", "name", "tls", "ca", "initialise"];
+        let fields = d.fields(field, &known)?;
+        let kind = d.need(&fields, "kind", kind);
+        let address = d.need(&fields, "host", |d, f| d.parsed(f, host));
+        let default = if kind == Some(DatabaseKind::Postgresql) { 5432 } else { 3306 };
+        let port = d.or(&fields, "port", default, Decoder::port);
+        let longest = if kind == Some(DatabaseKind::Mysql) { 32 } else { 63 };
+        let user = d.need(&fields, "user", |d, f| d.parsed(f, |text| user(text, longest)));
+        let password = d.need(&fields, "password", |d, f| d.secret(f, literal::line));
+        let name = d.or(&fields, "name", "registry".to_owned(), |d, f| d.parsed(f, name));
+        let guard = tls(d, &fields);
+        let initialise = d.or(&fields, "initialise", false, Decoder::boolean);
+        let (tls, ca) = guard?;
+        Some(Self {
+            kind: kind?,
+            host: address?,
+            port: port?,
+            user: user?,
+            password: password?,
+            name: name?,
+            tls,
+            ca,
+            initialise: initialise?,
+        })
+    }
+}
+
+impl Redis {
+    pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let fields = d.fields(field, &["host", "port", "username", "password", "db", "tls", "ca"])?;
+        let address = d.need(&fields, "host", |d, f| d.parsed(f, host));
+        let port = d.or(&fields, "port", 6379, Decoder::port);
+        let username = d.or(&fields, "username", String::new(), |d, f| {
+            let text = d.text(f)?;
+            if text.is_empty() { Some(String::new()) } else { d.parsed(f, |text| user(text, 128)) }
+        });
+        let password = d.maybe(&fields, "password", |d, f| d.secret(f, literal::line));
+        if username.as_ref().is_some_and(|name| !name.is_empty()) && !fields.has("password") {
+            d.note(field.at, &fields.path("password"), "is missing: a username needs one");
+        }
+        let db = d.or(&fields, "db", 0, |d, f| d.number(f, 0, u32::MAX));
+        let guard = tls(d, &fields);
+        let (tls, ca) = guard?;
+        Some(Self { host: address?, port: port?, username: username?, password: password?, db: db?, tls, ca })
+    }
+}
+
+fn kind(d: &mut Decoder, field: &Field<'_>) -> Option<DatabaseKind> {
+    let known = [("mysql", DatabaseKind::Mysql), ("postgresql", DatabaseKind::Postgresql)];
+    match d.text(field)? {
+        "mariadb" => d.refuse(field, wrong("\"mariadb\" is not one of mysql, postgresql").hint("write mysql")),
+        "postgres" | "pgsql" => d.refuse(field, wrong("must be mysql or postgresql").hint("write postgresql")),
+        _ => d.choice(field, &known),
+    }
+}
+
+/// `tls` and `ca`, which only `verify` uses.
+fn tls(d: &mut Decoder, fields: &Fields<'_>) -> Option<(TlsMode, Option<SecretValue>)> {
+    let tls = d.or(fields, "tls", TlsMode::Off, |d, f| match d.text(f)? {
+        "false" | "no" => d.refuse(f, wrong("must be off or verify").hint("write off")),
+        "true" | "on" | "yes" | "require" => d.refuse(
+            f,
+            wrong("must be off or verify").hint("write verify: TLS without verifying guards against nobody"),
+        ),
+        _ => d.choice(f, &[("off", TlsMode::Off), ("verify", TlsMode::Verify)]),
+    });
+    if tls == Some(TlsMode::Off) {
+        let refusal = || wrong("is only used with tls: verify").hint("set tls: verify or leave ca out");
+        if d.unwanted(fields, "ca", refusal()) {
+            return None;
+        }
+    }
+    let ca = d.maybe(fields, "ca", |d, f| d.secret(f, literal::certificate));
+    Some((tls?, ca?))
+}
+
+fn user(text: &str, longest: usize) -> Result<String, Wrong> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.@$".contains(c);
+    if text.is_empty() || text.len() > longest || !text.chars().all(plain) {
+        return Err(wrong(format!("must be a user name of 1 to {longest} letters, digits and _ - . @ $")));
+    }
+    Ok(text.to_owned())
+}
+
+fn name(text: &str) -> Result<String, Wrong> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if !first || text.len() > 63 || !text.chars().all(plain) {
+        return Err(wrong("must be a database name: a letter, then letters, digits and _ -, 63 at most"));
+    }
+    Ok(text.to_owned())
+}

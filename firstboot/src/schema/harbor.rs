@@ -1,0 +1,198 @@
+//! `harbor`, `readiness` and `upgrade`: what this node serves, and how it tells that it does.
+
+use serde::Serialize;
+
+use super::decode::{Decoder, Field};
+use super::literal;
+use super::problem::{Wrong, wrong};
+use super::secret::SecretValue;
+use super::settings::Settings;
+use super::url::BaseUrl;
+
+/// Harbor itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct Harbor {
+    /// What clients use: the load balancer's name and port.
+    pub external_url: BaseUrl,
+    /// The port for http that this node publishes.
+    pub http_port: u16,
+    /// The port for https that this node publishes when `tls` is given.
+    pub https_port: u16,
+    /// The administrator's first password; Harbor ignores it once the database has one.
+    pub admin_password: SecretValue,
+    /// Whether this node runs jobs (replication, garbage collection, …).
+    pub jobservice: bool,
+    /// Keys of Harbor's own configuration file.
+    pub settings: Settings,
+}
+
+/// How the load balancer is told that the node can serve.
+#[derive(Debug, Clone, Serialize)]
+pub struct Readiness {
+    /// The port that answers.
+    pub port: u16,
+    /// What must hold besides the share and Harbor's own health.
+    pub require: Vec<Requirement>,
+}
+
+/// What readiness may depend on. Nothing of it does unless asked: a database that all nodes share would take every
+/// node out of the load balancer at the same moment, and clients would see no error page but no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Requirement {
+    /// The database takes the node's login.
+    Database,
+    /// Redis takes the node's login.
+    Redis,
+    /// The certificate that this node serves is valid now.
+    Certificate,
+    /// The job service is healthy.
+    Jobservice,
+    /// Every secret reference was resolved at this boot, none comes from an earlier one.
+    Secrets,
+}
+
+const REQUIREMENTS: [(&str, Requirement); 5] = [
+    ("database", Requirement::Database),
+    ("redis", Requirement::Redis),
+    ("certificate", Requirement::Certificate),
+    ("jobservice", Requirement::Jobservice),
+    ("secrets", Requirement::Secrets),
+];
+
+/// A deliberate upgrade.
+#[derive(Debug, Clone, Serialize)]
+pub struct Upgrade {
+    /// The version that the stamp on the share names, such as `v2.14.1`.
+    pub from: String,
+}
+
+impl Harbor {
+    /// `serves_tls`: whether the node config has `tls`, without which `https_port` is not listened on.
+    pub(super) fn decode(d: &mut Decoder, field: &Field<'_>, serves_tls: bool) -> Option<Self> {
+        let known = ["external_url", "http_port", "https_port", "admin_password", "jobservice", "settings"];
+        let fields = d.fields(field, &known)?;
+        let external_url = d.need(&fields, "external_url", |d, f| d.parsed(f, external_url));
+        let http_port = d.or(&fields, "http_port", 80, Decoder::port);
+        let https_port = d.or(&fields, "https_port", 443, Decoder::port);
+        d.listens(&fields, "http_port", http_port);
+        if serves_tls {
+            d.listens(&fields, "https_port", https_port);
+        }
+        let admin_password = d.need(&fields, "admin_password", |d, f| d.secret(f, literal::line));
+        let jobservice = d.or(&fields, "jobservice", true, Decoder::boolean);
+        let settings = d.or(&fields, "settings", Settings::default(), Settings::decode);
+        Some(Self {
+            external_url: external_url?,
+            http_port: http_port?,
+            https_port: https_port?,
+            admin_password: admin_password?,
+            jobservice: jobservice?,
+            settings: settings?,
+        })
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self { port: 8071, require: Vec::new() }
+    }
+}
+
+impl Readiness {
+    pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let fields = d.fields(field, &["port", "require"])?;
+        let default = Self::default();
+        let port = d.or(&fields, "port", default.port, Decoder::port);
+        d.listens(&fields, "port", port);
+        let require = d.or(&fields, "require", default.require, |d, f| d.list_of(f, requirement));
+        Some(Self { port: port?, require: require? })
+    }
+}
+
+impl Upgrade {
+    pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let fields = d.fields(field, &["from"])?;
+        let from = d.need(&fields, "from", |d, f| d.parsed(f, version));
+        Some(Self { from: from? })
+    }
+}
+
+fn external_url(text: &str) -> Result<BaseUrl, Wrong> {
+    let url = BaseUrl::parse(text)?;
+    if url.is_loopback() {
+        return Err(wrong("names the machine itself, and Harbor refuses that").hint("the name that clients use"));
+    }
+    if url.host == "reg.mydomain.com" {
+        return Err(wrong("is Harbor's example name, which Harbor refuses").hint("the name that clients use"));
+    }
+    Ok(url)
+}
+
+fn requirement(text: &str) -> Result<Requirement, Wrong> {
+    if text == "storage" || text == "harbor" {
+        return Err(wrong("is required always").hint("leave it out"));
+    }
+    let names = REQUIREMENTS.map(|(name, _)| name);
+    match REQUIREMENTS.iter().find(|(name, _)| *name == text) {
+        Some((_, requirement)) => Ok(*requirement),
+        None => Err(wrong("is nothing that readiness can require").did_you_mean(text, &names)),
+    }
+}
+
+fn version(text: &str) -> Result<String, Wrong> {
+    let numbers = |text: &str| {
+        let parts: Vec<&str> = text.split('.').collect();
+        parts.len() == 3 && parts.iter().all(|part| (1..=5).contains(&part.len()) && part.parse::<u16>().is_ok())
+    };
+    match text.strip_prefix('v') {
+        Some(rest) if numbers(rest) => Ok(text.to_owned()),
+        None if numbers(text) => Err(wrong("must begin with v").hint(format!("write v{text}"))),
+        _ => Err(wrong("must be a Harbor version vX.Y.Z, such as v2.14.1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for (text, good) in
+            [("v2.14.1", true), ("2.14.1", false), ("v2.14", false), ("v2.14.1-rc1", false), ("v2..1", false)]
+        {
+            assert_eq!(version(text).is_ok(), good, "{text}");
+        }
+    }
+
+    #[test]
+    fn external_urls() {
+        let cases = [
+            ("http://hub.example.com:8070", None),
+            ("https://hub.example.com", None),
+            ("https://[fd00::1]:8443", None),
+            ("hub.example.com", Some("is not a URL")),
+            ("ftp://hub.example.com", Some("must begin with")),
+            ("http://hub.example.com/", Some("must hold no path")),
+            ("http://hub.example.com/harbor", Some("must hold no path")),
+            ("http://a:b@hub.example.com", Some("no user or password")),
+            ("http://hub.example.com:0", Some("1 to 65535")),
+            ("http://hub.example.com:65536", Some("1 to 65535")),
+            ("http://hub.example.com:", Some("1 to 65535")),
+            ("http://", Some("the host is missing")),
+            ("http://fd00::1", Some("needs brackets")),
+            ("http://hub_1.example.com", Some("no valid name")),
+            ("http://300.1.1.1", Some("not an IPv4 address")),
+            ("http://127.0.0.1:80", Some("the machine itself")),
+            ("http://[::1]", Some("the machine itself")),
+            ("http://reg.mydomain.com", Some("example name")),
+        ];
+        for (text, expected) in cases {
+            match (external_url(text), expected) {
+                (Ok(url), None) => assert_eq!(url.to_string(), text),
+                (Err(refusal), Some(expected)) => assert!(refusal.message.contains(expected), "{text}: {refusal:?}"),
+                (outcome, _) => panic!("{text}: {outcome:?}"),
+            }
+        }
+    }
+}

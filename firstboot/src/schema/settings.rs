@@ -1,0 +1,218 @@
+//! `harbor.settings`: keys of Harbor's own configuration file, whatever its version calls them.
+//!
+//! They are checked against the version by the step that renders the file. Here it is only checked that they do not
+//! contradict the rest of the node config.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use super::decode::{Decoder, Field};
+use super::problem::{quoted, wrong};
+use super::secret::SecretValue;
+use super::tree::Value;
+
+/// A map of Harbor's settings. Printing it hides what may be a secret, by the key's name.
+#[derive(Debug, Clone, Default)]
+pub struct Settings(pub BTreeMap<String, Setting>);
+
+/// One value.
+#[derive(Clone)]
+pub enum Setting {
+    /// A scalar without quotes, as written: Harbor's file gets it without quotes too.
+    Plain(String),
+    /// A scalar in quotes or a block.
+    Quoted(String),
+    /// A reference to a secret.
+    Secret(SecretValue),
+    /// A list.
+    List(Vec<Setting>),
+    /// A map.
+    Map(Settings),
+}
+
+/// Keys that the node config sets elsewhere: `(setting, key of the node config)`.
+const OWNED: [(&str, &str); 30] = [
+    ("hostname", "harbor.external_url"),
+    ("external_url", "harbor.external_url"),
+    ("ui_url_protocol", "harbor.external_url"),
+    ("http", "harbor.http_port"),
+    ("https", "harbor.https_port and tls"),
+    ("ssl_cert", "tls.certificate"),
+    ("ssl_cert_key", "tls.key"),
+    ("harbor_admin_password", "harbor.admin_password"),
+    ("data_volume", "storage"),
+    ("database", "database"),
+    ("external_database", "database"),
+    ("db_host", "database.host"),
+    ("db_port", "database.port"),
+    ("db_user", "database.user"),
+    ("db_password", "database.password"),
+    ("external_redis", "redis"),
+    ("redis", "redis"),
+    ("redis_host", "redis.host"),
+    ("redis_port", "redis.port"),
+    ("redis_url", "redis"),
+    ("redis_password", "redis.password"),
+    ("redis_db_index", "redis.db"),
+    ("secretkey_path", "shared_secrets"),
+    ("customize_crt", "shared_secrets"),
+    ("registry_storage_provider_name", "storage"),
+    ("registry_storage_provider_config", "storage"),
+    ("reload_config", "habuild, once per change of the database"),
+    ("internal_tls", "habuild, in no version yet"),
+    ("_version", "habuild, from the bundle"),
+    ("location", "habuild: logs stay on the node"),
+];
+
+impl Settings {
+    pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let mut settings = BTreeMap::new();
+        let mut whole = true;
+        for (name, entry) in d.entries(field)? {
+            if let Some((_, owner)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+                d.note(entry.at, &entry.key, wrong("cannot be set here").hint(format!("it is set by {owner}")));
+                whole = false;
+                continue;
+            }
+            match value(d, name, &entry) {
+                Some(setting) => settings.insert(name.to_owned(), setting).map_or((), |_| ()),
+                None => whole = false,
+            }
+        }
+        whole.then_some(Self(settings))
+    }
+
+    /// Every secret, with its key path below `parent`; literals are told by their key's name.
+    pub(super) fn secrets<'s>(&'s self, parent: &str, found: &mut Vec<(String, &'s SecretValue)>) {
+        for (name, setting) in &self.0 {
+            setting.secrets(&format!("{parent}.{name}"), found);
+        }
+    }
+}
+
+/// Depth is bounded by the tree's.
+fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
+    let named = |name: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
+    };
+    if !named(name) {
+        d.note(field.at, &field.key, format!("{} is no key of Harbor's", quoted(name)));
+        return None;
+    }
+    match &field.node.value {
+        Value::Scalar { text, .. } if text.starts_with("ref+") || may_be_secret(name) && !text.is_empty() => {
+            d.secret(field, |_| Ok(())).map(Setting::Secret)
+        }
+        Value::Scalar { text, plain: true } => Some(Setting::Plain(text.clone())),
+        Value::Scalar { text, plain: false } => Some(Setting::Quoted(text.clone())),
+        Value::List(_) => {
+            let items = d.list(field)?;
+            let settings: Vec<Setting> = items.iter().filter_map(|item| value(d, name, item)).collect();
+            (settings.len() == items.len()).then_some(Setting::List(settings))
+        }
+        Value::Map(_) => {
+            let entries = d.entries(field)?;
+            let count = entries.len();
+            let settings: BTreeMap<String, Setting> = entries
+                .into_iter()
+                .filter_map(|(name, entry)| Some((name.to_owned(), value(d, name, &entry)?)))
+                .collect();
+            (settings.len() == count).then_some(Setting::Map(Settings(settings)))
+        }
+    }
+}
+
+/// Whether a setting of this name holds a secret in some version of Harbor (`email_password`, `ldap_search_pwd`,
+/// `s3.secretkey`, `github_token`, …).
+fn may_be_secret(name: &str) -> bool {
+    let last = name.rsplit(['_', '.', '-']).next().unwrap_or(name);
+    ["password", "passwd", "pwd", "secret", "token", "credential", "credentials"].contains(&last)
+        || ["secretkey", "accesskey", "accountkey", "password"].iter().any(|end| last.ends_with(end))
+}
+
+impl Setting {
+    fn secrets<'s>(&'s self, key: &str, found: &mut Vec<(String, &'s SecretValue)>) {
+        match self {
+            Self::Plain(_) | Self::Quoted(_) => {}
+            Self::Secret(value) => found.push((key.to_owned(), value)),
+            Self::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    item.secrets(&format!("{key}[{i}]"), found);
+                }
+            }
+            Self::Map(settings) => settings.secrets(key, found),
+        }
+    }
+
+    /// The text to print: an address with a password in it (a proxy's) is hidden as a whole.
+    fn shown(text: &str) -> &str {
+        if text.contains("://") && text.contains('@') || text.contains("PRIVATE KEY") { "(secret)" } else { text }
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(text) | Self::Quoted(text) => f.write_str(Self::shown(text)),
+            Self::Secret(value) => write!(f, "{value}"),
+            Self::List(items) => f.debug_list().entries(items).finish(),
+            Self::Map(settings) => settings.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Settings {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, setting) in &self.0 {
+            map.serialize_entry(name, setting)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Plain(text) => match text.as_str() {
+                "true" => serializer.serialize_bool(true),
+                "false" => serializer.serialize_bool(false),
+                "" | "~" | "null" => serializer.serialize_unit(),
+                // A leading zero or sign is no number in every reader: kept as text.
+                text => match text.parse::<i64>() {
+                    Ok(number) if number.to_string() == text => serializer.serialize_i64(number),
+                    _ => serializer.serialize_str(Self::shown(text)),
+                },
+            },
+            Self::Quoted(text) => serializer.serialize_str(Self::shown(text)),
+            Self::Secret(value) => value.serialize(serializer),
+            Self::List(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    list.serialize_element(item)?;
+                }
+                list.end()
+            }
+            Self::Map(settings) => settings.serialize(serializer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_secret;
+
+    #[test]
+    fn secrets_are_told_by_name() {
+        for name in ["email_password", "ldap_search_pwd", "secretkey", "github_token", "accesskey", "client_secret"] {
+            assert!(may_be_secret(name), "{name}");
+        }
+        for name in ["token_expiration", "email_host", "max_job_workers", "self_registration", "region"] {
+            assert!(!may_be_secret(name), "{name}");
+        }
+    }
+}
