@@ -5,6 +5,7 @@
 mod formats {
     pub(crate) mod fat;
     pub(crate) mod gpt;
+    pub(crate) mod qcow2;
     pub(crate) mod verity;
 }
 
