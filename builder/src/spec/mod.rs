@@ -20,5 +20,3 @@ pub struct Catalog {
     /// The layers that the image names and the tools layer, by name.
     pub layers: BTreeMap<String, LayerSpec>,
 }
-pub fn packages_for<'a>(_l: &'a LayerSpec, _b: &image::Base) -> &'a [String] { &[] }
-pub fn actions_for<'a>(l: &'a LayerSpec, _b: &image::Base) -> Vec<&'a layer::Action> { l.actions.iter().map(|a| &a.action).collect() }
