@@ -44,11 +44,18 @@ impl<'s> Problems<'s> {
 
     /// The document's root, to be read.
     pub(crate) fn root<'t>(&'t self, entries: &'t DeTable<'t>) -> Table<'t> {
-        Table { entries, at: 0, path: String::new(), problems: self, asked: RefCell::default() }
+        Table {
+            entries,
+            at: 0,
+            path: String::new(),
+            problems: self,
+            asked: RefCell::default(),
+            missing: RefCell::default(),
+        }
     }
 }
 
-/// A table being read. [`Table::finish`] must follow: it finds the keys that nobody asked for.
+/// A table being read. [`Table::finish`] must follow: it finds the keys that are unknown and those that are missing.
 #[derive(Debug)]
 pub(crate) struct Table<'t> {
     entries: &'t DeTable<'t>,
@@ -56,6 +63,7 @@ pub(crate) struct Table<'t> {
     path: String,
     problems: &'t Problems<'t>,
     asked: RefCell<Vec<&'static str>>,
+    missing: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl<'t> Table<'t> {
@@ -65,12 +73,11 @@ impl<'t> Table<'t> {
         self.entries.get_key_value(key).map(|(key, value)| self.node(key, value))
     }
 
-    /// The value of a key that must be there; `example` is a line that would do.
+    /// The value of a key that must be there; `example` is a line that would do. [`Table::finish`] tells its absence.
     pub(crate) fn required(&self, key: &'static str, example: &str) -> Option<Node<'t>> {
         let node = self.get(key);
         if node.is_none() {
-            let mistake = Mistake::new("missing").hint(format!("add {example}"));
-            self.problems.add(self.at, &join(&self.path, key), mistake);
+            self.missing.borrow_mut().push((key, format!("add {example}")));
         }
         node
     }
@@ -94,16 +101,24 @@ impl<'t> Table<'t> {
         self.problems.add(self.at, &self.path, mistake);
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports every key that was not asked for, and every required one that is absent. A misspelt required key is
+    /// one mistake, not two.
     pub(crate) fn finish(self) {
         let asked = self.asked.into_inner();
+        let mut missing = self.missing.into_inner();
         for key in self.entries.keys().filter(|key| !asked.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
             let hint = match nearest(name, asked.iter().copied()) {
-                Some(near) => format!("did you mean {near:?}?"),
+                Some(near) => {
+                    missing.retain(|(key, _)| *key != near);
+                    format!("did you mean {near:?}?")
+                }
                 None => format!("known here: {}", asked.join(", ")),
             };
             self.problems.add(key.span().start, &join(&self.path, name), Mistake::new("unknown key").hint(hint));
+        }
+        for (key, hint) in missing {
+            self.problems.add(self.at, &join(&self.path, key), Mistake::new("missing").hint(hint));
         }
     }
 
@@ -217,6 +232,7 @@ impl<'t> Node<'t> {
                 path: self.path.clone(),
                 problems: self.problems,
                 asked: RefCell::default(),
+                missing: RefCell::default(),
             }),
             _ => self.wrong_type("a table", None),
         }
@@ -241,7 +257,7 @@ impl<'t> Node<'t> {
     pub(crate) fn list<T>(&self, read: impl FnMut(&Node<'t>) -> Option<T>) -> Option<Vec<T>> {
         let items = self.items()?;
         if items.is_empty() {
-            self.refuse(Mistake::new("the list is empty").hint("name at least one, or leave the key out"));
+            self.refuse(Mistake::new("the list is empty").hint("name at least one"));
             return None;
         }
         all(items.iter().map(read))
@@ -278,7 +294,8 @@ impl<'t> Node<'t> {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a whole number",
             DeValue::Float(_) => "a number with a fraction",
-            DeValue::Boolean(_) => "true or false",
+            DeValue::Boolean(true) => "true",
+            DeValue::Boolean(false) => "false",
             DeValue::Datetime(_) => "a date",
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
