@@ -4,6 +4,8 @@
 //! or the report. Lines `# set: KEY=VALUE` at its top are `--set` options. Layers are those of `golden/spec/root`.
 //! `UPDATE_GOLDEN=1` writes the expectations anew; read the difference before you commit it.
 
+#![expect(clippy::expect_used, reason = "a test says what it needed and did not get")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
