@@ -46,6 +46,40 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
+impl Report {
+    /// Adds a problem.
+    pub fn push(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Adds every problem of `other`.
+    pub fn append(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+    }
+
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The problems in the order of files, lines and columns, each once; `Ok` when there are none.
+    pub fn into_result(mut self) -> Result<(), Self> {
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        self.problems.sort();
+        self.problems.dedup();
+        Err(self)
+    }
+}
+
+impl From<Problem> for Report {
+    fn from(problem: Problem) -> Self {
+        Self { problems: vec![problem] }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, problem) in self.problems.iter().enumerate() {

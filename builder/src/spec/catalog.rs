@@ -1,0 +1,174 @@
+//! Reads an image spec and the layers that it names, and checks the files against each other.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::covers;
+use super::decode::Problems;
+use super::image::{Base, ImageSpec};
+use super::layer::LayerSpec;
+use super::mistake::Mistake;
+use super::names::{Selector, parse_name};
+use super::overrides::Override;
+use super::read_image::{TOOLS_LAYER, read_image};
+use super::read_layer::read_layer;
+use super::source::{Source, placed};
+use crate::report::{Failure, Fault, Problem, Report};
+
+/// Everything that was read, checked against itself: each layer that the image names is here.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// The image.
+    pub image: ImageSpec,
+    /// The image's file, as the person named it.
+    pub image_file: PathBuf,
+    /// The layers that the image names and the tools layer, by name.
+    pub layers: BTreeMap<String, LayerSpec>,
+}
+
+/// Reads the image spec `image` (a name in `root/images/`, or a path to a `.toml` file) with `overrides` laid over
+/// it, and the layers it names from `root/layers/`. The error is a [`Report`] of every problem in all of them.
+pub fn load(root: &Path, image: &str, overrides: &[Override]) -> Result<Catalog> {
+    let file = find_image(root, image).map_err(Report::from)?;
+    load_file(root, &file, overrides)
+}
+
+/// As [`load`], with the spec's file named.
+pub(crate) fn load_file(root: &Path, file: &Path, overrides: &[Override]) -> Result<Catalog> {
+    let mut report = Report::default();
+    let catalog = read_all(root, file, overrides, &mut report).map_err(Report::from)?;
+    report.into_result()?;
+    // A reader that answers nothing must have said why.
+    catalog.ok_or_else(|| Failure::new(Fault::Bug, format!("{} is refused without a reason", file.display())).into())
+}
+
+/// Reads one layer's definition by itself.
+pub(crate) fn check_layer(file: &Path) -> Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let name = directory.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_owned)).unwrap_or_default();
+    let mut report = Report::default();
+    read_layer_file(file, &name.to_string_lossy(), &directory, None, &mut report);
+    Ok(report.into_result()?)
+}
+
+/// The file of an image: a path when it looks like one, else a name below `images/`.
+fn find_image(root: &Path, image: &str) -> Result<PathBuf, Problem> {
+    if image.contains('/') || image.ends_with(".toml") {
+        let file = PathBuf::from(image);
+        return match file.exists() {
+            true => Ok(file),
+            false => Err(placed(file, (0, 0), "", Mistake::new("there is no such file"))),
+        };
+    }
+    let directory = below(root, "images");
+    let file = directory.join(format!("{image}.toml"));
+    if !image.is_empty() && file.exists() {
+        return Ok(file);
+    }
+    let known = names_in(&directory, |path| path.extension() == Some(OsStr::new("toml")));
+    let mistake = match known.is_empty() {
+        true => Mistake::new(format!("no image specs in {}", directory.display()))
+            .hint("run habuild in the project's directory, or name a .toml file"),
+        false => Mistake::unknown("image", image, known.iter().map(String::as_str)),
+    };
+    Err(placed(file, (0, 0), "", mistake))
+}
+
+fn read_all(root: &Path, file: &Path, overrides: &[Override], report: &mut Report) -> Result<Option<Catalog>, Problem> {
+    let source = Source::read(file, overrides)?;
+    let tree = source.parse()?;
+    let problems = Problems::new(&source);
+    let read = read_image(problems.root(&tree));
+    let directory = below(root, "layers");
+    let known = names_in(&directory, |path| path.join("layer.toml").is_file());
+    let mut layers = BTreeMap::new();
+    let mut read_one = |name: &str| {
+        let directory = directory.join(name);
+        let layer = read_layer_file(&directory.join("layer.toml"), name, &directory, read.base.as_ref(), report);
+        layers.extend(layer.map(|layer| (name.to_owned(), layer)));
+    };
+    for (name, node) in &read.layers {
+        if known.contains(name) {
+            read_one(name);
+        } else {
+            node.refuse(match known.is_empty() {
+                true => Mistake::new(format!("no layers in {}", directory.display()))
+                    .hint("run habuild in the project's directory"),
+                false => Mistake::unknown(
+                    "layer",
+                    name,
+                    known.iter().map(String::as_str).filter(|name| *name != TOOLS_LAYER),
+                ),
+            });
+        }
+    }
+    if known.iter().any(|name| name == TOOLS_LAYER) {
+        read_one(TOOLS_LAYER);
+    } else {
+        let file = directory.join(TOOLS_LAYER).join("layer.toml");
+        problems.push(placed(
+            file,
+            (0, 0),
+            "",
+            Mistake::new("the tools layer is missing").hint("the tools that every build runs are installed from it"),
+        ));
+    }
+    let spec = read.spec;
+    report.append(problems.into_report());
+    Ok(spec.map(|image| Catalog { image, image_file: source.file().to_owned(), layers }))
+}
+
+/// Reads one layer's file, with its packages checked against the release that is going to be baked, if it is known.
+fn read_layer_file(
+    file: &Path,
+    name: &str,
+    directory: &Path,
+    base: Option<&Base>,
+    report: &mut Report,
+) -> Option<LayerSpec> {
+    if let Err(mistake) = parse_name(name) {
+        report.push(placed(file, (0, 0), "", Mistake::new(format!("the layer's directory: {mistake}"))));
+        return None;
+    }
+    let source = Source::read(file, &[]).map_err(|problem| report.push(problem)).ok()?;
+    let tree = source.parse().map_err(|problem| report.push(problem)).ok()?;
+    let problems = Problems::new(&source);
+    let layer = read_layer(problems.root(&tree), name, directory);
+    if let (Some(layer), Some(base)) = (&layer, base)
+        && !covers(layer, base)
+        && let Some(packages) = problems.root(&tree).get("packages")
+    {
+        let release = Selector::Release(base.distribution, base.release.clone());
+        packages.refuse_key(
+            Mistake::new(format!("names no packages for {release}"))
+                .hint(format!("add \"{release}\" = […], or default = […]; an empty list if it needs none")),
+        );
+    }
+    report.append(problems.into_report());
+    layer
+}
+
+/// The names of a directory's entries that `wanted` accepts, without their `.toml`, sorted.
+fn names_in(directory: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let paths = entries.flatten().map(|entry| entry.path()).filter(|path| wanted(path));
+    let mut names: Vec<String> = paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    names.sort();
+    names
+}
+
+/// `root/name`, or `name` when the root is the working directory: as a person would write it.
+fn below(root: &Path, name: &str) -> PathBuf {
+    match root == Path::new(".") || root.as_os_str().is_empty() {
+        true => PathBuf::from(name),
+        false => root.join(name),
+    }
+}

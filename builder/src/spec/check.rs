@@ -1,0 +1,85 @@
+//! `habuild check FILE…`: finds out what a file is, and checks it as that.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::catalog::{check_layer, load_file};
+use super::mistake::Mistake;
+use super::source::{Source, placed};
+use crate::report::Report;
+
+/// What a file is, by its content; its name decides only between two that look alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An image spec.
+    Image,
+    /// A layer definition.
+    Layer,
+    /// A node config, YAML.
+    NodeConfig,
+    /// cloud-init user-data.
+    UserData,
+    /// None of these.
+    Unknown,
+}
+
+/// Tells what a file is. It looks at single lines only, so that a file with a syntax error is still told apart.
+#[must_use]
+pub fn kind_of(path: &Path, text: &str) -> Kind {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.lines().next().is_some_and(|line| line.trim_end() == "#cloud-config") {
+        return Kind::UserData;
+    }
+    let starts = |words: &[&str]| text.lines().any(|line| words.iter().any(|word| line.starts_with(word)));
+    if starts(&["version:", "cluster:"]) {
+        return Kind::NodeConfig;
+    }
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    if path.file_name().is_some_and(|name| name == "layer.toml") || starts(&["[[action]]", "[packages]"]) {
+        return Kind::Layer;
+    }
+    if is_toml || starts(&["[base]", "[disk]", "[artifacts]", "[harbor]"]) {
+        return Kind::Image;
+    }
+    Kind::Unknown
+}
+
+/// Checks one file; the error is a [`Report`] of every problem in it.
+pub fn check_file(root: &Path, path: &Path) -> Result<()> {
+    let whole = |mistake: Mistake| Report::from(placed(path, (0, 0), "", mistake));
+    let text = match Source::read(path, &[]) {
+        Ok(source) => source.into_text(),
+        Err(problem) => return Err(Report::from(problem).into()),
+    };
+    match kind_of(path, &text) {
+        Kind::Image => load_file(root, path, &[]).map(|_| ()),
+        Kind::Layer => check_layer(path),
+        Kind::NodeConfig => Err(whole(Mistake::not_in_this_version("checking a node config")).into()),
+        Kind::UserData => Err(whole(Mistake::not_in_this_version("checking user-data")).into()),
+        Kind::Unknown => Err(whole(
+            Mistake::new("is nothing that habuild knows")
+                .hint("check takes image specs, layer.toml files, node configs and cloud-init user-data"),
+        )
+        .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_apart_by_content() {
+        let kind = |path: &str, text: &str| kind_of(Path::new(path), text);
+        assert_eq!(kind("x", "#cloud-config\nversion: 1\n"), Kind::UserData);
+        assert_eq!(kind("x", "\u{feff}#cloud-config\r\n"), Kind::UserData);
+        assert_eq!(kind("x.yaml", "# mine\nversion: 1\ncluster: hub\n"), Kind::NodeConfig);
+        assert_eq!(kind("x", "description = \"d\"\n[[action]]\n"), Kind::Layer);
+        assert_eq!(kind("layers/x/layer.toml", ""), Kind::Layer);
+        assert_eq!(kind("x", "name = \"x\"\n[base]\n"), Kind::Image);
+        assert_eq!(kind("x.toml", "[["), Kind::Image);
+        assert_eq!(kind("x", "hello"), Kind::Unknown);
+        assert_eq!(kind("x.yaml", ""), Kind::Unknown);
+    }
+}
