@@ -209,6 +209,11 @@ impl Event {
         Self { stage, name: name.into(), began: std::time::Instant::now(), over: false }
     }
 
+    /// Takes the beginning back: there was nothing to do.
+    pub fn forget(mut self) {
+        self.over = true;
+    }
+
     /// Says that it is done: `result` is one word, `message` is for people.
     pub fn done(mut self, result: &str, message: &str) {
         self.over = true;

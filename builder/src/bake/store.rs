@@ -164,11 +164,33 @@ impl Store {
         Ok(None)
     }
 
-    /// Forgets a layer. Its tar stays while another key leads to it; `gc` removes it then.
-    pub fn forget(&self, key: Digest) -> Result<()> {
-        file::remove(&self.key_file(key))?;
-        file::remove(&self.tree_path(key))?;
-        file::remove(&self.root.join(format!("keys/{key}.lock")))
+    /// Held by every build while it runs; waits for a `gc`.
+    pub fn in_use(&self) -> Result<Lock> {
+        file::lock_shared(&self.root.join("lock"))
+    }
+
+    /// Held by `gc`: no build is running.
+    pub fn alone(&self) -> Result<Lock> {
+        file::try_lock(&self.root.join("lock"))?.ok_or_else(|| {
+            Failure::new(Fault::Environment, format!("a build is using the cache {}", self.root.display()))
+                .remedy("wait for it")
+                .into()
+        })
+    }
+
+    /// Forgets a layer that is damaged, with its tar and tree.
+    pub fn forget(&self, layer: &Layer) -> Result<()> {
+        file::remove(&self.key_file(layer.key))?;
+        file::remove(&self.tree_path(layer.key))?;
+        file::remove(&self.tar(layer))
+    }
+
+    /// Removes everything; packages and indexes too.
+    pub fn clear(&self) -> Result<()> {
+        for directory in ["keys", "trees", "layers", "work", "packages", "index"] {
+            file::remove(&self.root.join(directory))?;
+        }
+        Ok(())
     }
 
     /// Removes tars and trees that no key leads to; gives how many bytes of tars went.

@@ -1,6 +1,201 @@
-//! The command table.
+//! The command table: one short function for each command.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the room that speaks")]
+
+mod build;
+mod cache;
+mod check;
+mod events;
+mod paths;
+mod plan;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::report::{self, Failure, Fault, Report};
+use crate::spec::Override;
+use crate::sys::{enter, sandbox, userns};
+use events::Mode;
+
+/// Bakes an immutable Ubuntu node image for the Harbor registry.
+#[derive(Debug, Parser)]
+#[command(name = "habuild", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// The project's directory: the one that holds images/ and layers/ [default: this one or one above it]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Also show each line that tools print
+    #[arg(long, short, global = true)]
+    verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bake and export an image
+    Image(ImageArgs),
+    /// Show what would be built, what is cached, and why a layer is not
+    Plan(SpecArgs),
+    /// Resolve packages anew and write the lock file
+    Lock(SpecArgs),
+    /// Check image specs, layers, node configs and user-data: every problem with its place
+    Check(check::CheckArgs),
+    /// List, verify or clean the cache
+    Cache(cache::CacheArgs),
+    /// Inside the user namespace: carry out a plan given on standard input
+    #[command(name = build::COMMAND, hide = true)]
+    Build,
+    /// Inside the user namespace: carry out a cache command
+    #[command(name = cache::COMMAND, hide = true)]
+    CacheInside(cache::CacheArgs),
+}
+
+/// What every command that reads a spec takes.
+#[derive(Debug, Args)]
+struct SpecArgs {
+    /// The image spec: a name in images/, or a path
+    #[arg(default_value = "harbor-node")]
+    spec: String,
+    /// Override a key of the spec; the value is TOML, else a string (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Another base, such as debian:bookworm
+    #[arg(long, value_name = "DISTRIBUTION:RELEASE")]
+    base: Option<String>,
+    /// The archive to fetch packages from
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Where layers and packages are kept [default: $XDG_CACHE_HOME/habuild]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Where the artifacts go [default: out/NAME]
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Use no network: what is missing is listed
+    #[arg(long)]
+    offline: bool,
+    /// Use exactly this lock
+    #[arg(long, value_name = "FILE")]
+    locked: Option<PathBuf>,
+    /// One JSON event a line on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ImageArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// What to make of the disk, such as raw,qcow2
+    #[arg(long, value_name = "FORMAT,…", value_delimiter = ',')]
+    format: Vec<String>,
+    /// Read the artifacts again before saying that nothing changed
+    #[arg(long)]
+    verify: bool,
+}
+
+impl SpecArgs {
+    /// The options as overrides of the spec's keys.
+    fn overrides(&self, formats: &[String]) -> Result<Vec<Override>> {
+        let mut texts = self.set.clone();
+        if let Some(base) = &self.base {
+            let Some((distribution, release)) = base.split_once(':') else {
+                return Err(Failure::new(Fault::Usage, format!("--base {base} is not DISTRIBUTION:RELEASE"))
+                    .remedy("such as --base debian:bookworm")
+                    .into());
+            };
+            texts.push(format!("base.distribution={distribution}"));
+            texts.push(format!("base.release={release}"));
+        }
+        texts.extend(self.mirror.iter().map(|mirror| format!("base.mirror={mirror}")));
+        if !formats.is_empty() {
+            texts.push(format!("artifacts.formats={formats:?}"));
+        }
+        texts
+            .iter()
+            .map(|text| {
+                Override::parse(text).map_err(|mistake| Failure::new(Fault::Usage, format!("--set: {mistake}")).into())
+            })
+            .collect()
+    }
+}
+
 /// Runs the command line and returns the exit code.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    // Namespaces first: before clap, before tracing, before any thread.
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let hidden = match arguments.first().map(String::as_str) {
+        Some(userns::COMMAND) => Some(userns::enter(&arguments[1..]).map(|()| 0)),
+        Some(sandbox::COMMAND) => Some(enter::run(&arguments[1..])),
+        _ => None,
+    };
+    if let Some(result) = hidden {
+        return finish(result);
+    }
+    let cli = Cli::parse();
+    finish(run(&cli))
+}
+
+fn run(cli: &Cli) -> Result<u8> {
+    let root = paths::Root::find(cli.root.as_deref());
+    match &cli.command {
+        Command::Image(args) => {
+            events::listen(Mode::choose(args.spec.json), cli.verbose);
+            build::image(&root?, args, cli.verbose)
+        }
+        Command::Plan(args) => {
+            events::listen(Mode::Plain, cli.verbose);
+            plan::show(&root?, args)
+        }
+        Command::Lock(args) => {
+            events::listen(Mode::choose(args.json), cli.verbose);
+            plan::lock(&root?, args)
+        }
+        Command::Check(args) => check::run(root, args),
+        Command::Cache(args) => cache::outside(args),
+        Command::Build => build::inside(),
+        Command::CacheInside(args) => cache::inside(args),
+    }
+}
+
+/// Says what went wrong, once, and gives the exit code.
+fn finish(result: Result<u8>) -> ExitCode {
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{}", words(&error));
+            ExitCode::from(report::fault_of(&error).exit_code())
+        }
+    }
+}
+
+/// An error for people: what happened, why, and what to do.
+fn words(error: &anyhow::Error) -> String {
+    if let Some(report) = error.downcast_ref::<Report>() {
+        let count = report.problems.len();
+        return format!("{report}\n{count} problem{}", if count == 1 { "" } else { "s" });
+    }
+    let mut text = format!("habuild: {error}");
+    let mut remedies = Vec::new();
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            remedies.extend(failure.remedy.clone());
+        }
+    }
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("\n  because: {cause}"));
+    }
+    if let Some(io) = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())
+        && io.kind() == std::io::ErrorKind::StorageFull
+    {
+        remedies.push("free some space; what was finished is kept".into());
+    }
+    if let Some(remedy) = remedies.first() {
+        text.push_str(&format!("\n  remedy: {remedy}"));
+    }
+    text
 }

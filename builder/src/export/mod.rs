@@ -6,8 +6,6 @@
 pub mod manifest;
 pub mod qcow2;
 pub mod raw;
-pub mod seed;
-pub mod sparse;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

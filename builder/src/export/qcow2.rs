@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use self::cluster::Fate;
 use self::metadata::Metadata;
 use self::pipeline::Batch;
-use super::sparse;
+use crate::sys::sparse;
 
 /// Bytes in a cluster, of the disk and of the file alike.
 const CLUSTER: usize = 1 << 16;

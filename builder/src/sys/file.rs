@@ -86,6 +86,15 @@ pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
     }
 }
 
+/// Waits until no process holds the lock at `path` alone; others may share it.
+pub fn lock_shared(path: &Path) -> Result<Lock> {
+    let file = open_lock(path)?;
+    Flock::lock(file, FlockArg::LockShared)
+        .map(|file| Lock { _file: file })
+        .map_err(|(_, errno)| errno)
+        .with_context(|| format!("failed to lock {}", path.display()))
+}
+
 fn open_lock(path: &Path) -> Result<File> {
     File::options()
         .create(true)

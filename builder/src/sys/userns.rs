@@ -94,7 +94,9 @@ fn find_ids() -> Result<Ids> {
     Ok(Ids::Subordinate { uid: sub_uid, gid: sub_gid })
 }
 
-fn on_path(tool: &str) -> bool {
+/// Whether the host has a program of that name.
+#[must_use]
+pub fn on_path(tool: &str) -> bool {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .any(|directory| Path::new(directory).join(tool).exists())

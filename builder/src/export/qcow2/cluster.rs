@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::super::sparse;
+use crate::sys::sparse;
 use super::CLUSTER;
 
 /// QEMU inflates with a window of 2^12 bytes, as its own writer deflates; a longer reach is not promised to be read.

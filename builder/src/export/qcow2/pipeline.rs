@@ -88,7 +88,7 @@ fn make(disk: &File, clusters: &Range<u64>, options: &Options, squeezer: &mut Sq
         let inside = |known: &Range<u64>| known.start <= start && start + CLUSTER as u64 <= known.end;
         let fate = if !options.incompressible.iter().any(inside) {
             squeezer.squeeze(cluster, &mut packed)?
-        } else if super::sparse::is_zero(cluster) {
+        } else if crate::sys::sparse::is_zero(cluster) {
             Fate::Zero
         } else {
             Fate::Stored

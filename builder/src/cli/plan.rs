@@ -1,0 +1,208 @@
+//! `habuild plan` and `habuild lock`, and the way from a spec to a plan that `image` takes too.
+#![expect(clippy::print_stdout, reason = "the plan is what was asked for")]
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::paths::{self, Root};
+use super::SpecArgs;
+use crate::bake::packages::{Origin, Packages};
+use crate::bake::store::Store;
+use crate::plan::layer::PlannedLayer;
+use crate::plan::lock::Lock;
+use crate::plan::resolve::Index;
+use crate::plan::{self, Plan, archive, explain, inputs::Sources};
+use crate::report::{Event, Failure, Fault};
+use crate::spec;
+use crate::sys::digest::Digest;
+use crate::sys::file;
+
+/// A plan and where its parts lie on this host.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) lock_name: String,
+    pub(super) lock_text: String,
+    pub(super) cache: PathBuf,
+    pub(super) output: PathBuf,
+    pub(super) origin: Origin,
+}
+
+/// From the command line to a plan.
+pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Result<Prepared> {
+    let catalog = spec::load(&root.path, &args.spec, &args.overrides(formats)?)?;
+    let base = &catalog.image.base;
+    let cache = paths::cache(args.cache.as_deref())?;
+    let output = match &args.output {
+        Some(output) => paths::absolute(output)?,
+        None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
+    };
+    let archive = archive::of(base, &root.path)?;
+    let lock_name = Lock::file_name(&catalog.image.name, base);
+    let recorded = output.join(&lock_name);
+    let requests = plan::requests(&catalog);
+    let lock = match &args.locked {
+        Some(path) => {
+            let lock = Lock::read(path)?;
+            if let Some(reason) = lock.mismatch(base, &requests) {
+                return Err(Failure::new(Fault::Usage, format!("{} does not fit the spec: {reason}", path.display()))
+                    .remedy("make a new one with habuild lock")
+                    .into());
+            }
+            lock
+        }
+        None => match Lock::read(&recorded) {
+            Ok(lock) if lock.mismatch(base, &requests).is_none() => lock,
+            _ if args.offline => {
+                return Err(Failure::new(
+                    Fault::Input,
+                    format!("--offline, and {} is no lock that fits the spec", recorded.display()),
+                )
+                .remedy("name a lock with --locked, or build once without --offline")
+                .into());
+            }
+            _ => resolve(&cache, &archive, &catalog, &requests)?,
+        },
+    };
+    let firstboot = plan::firstboot_binary(&root.path)?;
+    let plan = Plan::make(&catalog, &lock, &Sources { firstboot: &firstboot })?;
+    let origin = Origin { mirror: archive.mirror, security: archive.security, snapshot: base.snapshot.clone() };
+    Ok(Prepared { plan, lock_name, lock_text: lock.text()?, cache, output, origin })
+}
+
+fn resolve(
+    cache: &std::path::Path,
+    archive: &archive::Archive,
+    catalog: &spec::Catalog,
+    requests: &[plan::lock::Request],
+) -> Result<Lock> {
+    let event = Event::start("plan", "packages");
+    let place = cache.join("index").join(Digest::of(archive.sources.as_bytes()).short());
+    file::make_directory(&place)?;
+    let _lock = file::lock(&place.join("lock"))?;
+    let index = Index::open(&place, archive, &catalog.image.base)?;
+    let epoch = index.update()?;
+    let lock = index.resolve(requests, epoch)?;
+    let count: usize = lock.layers.values().map(|layer| layer.packages.len()).sum();
+    event.done("resolved", &format!("{count} packages"));
+    Ok(lock)
+}
+
+/// A layer as `habuild plan --json` shows it.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    key: Digest,
+    cached: bool,
+    packages: usize,
+    /// The first difference from the nearest cached layer of that name.
+    difference: Option<String>,
+}
+
+/// `habuild plan --json`.
+#[derive(Debug, Serialize)]
+struct ShownPlan<'a> {
+    image: &'a str,
+    base: String,
+    epoch: i64,
+    layers: Vec<Shown<'a>>,
+    initrd: Digest,
+    disk: Digest,
+    output: PathBuf,
+    missing_packages: usize,
+}
+
+/// `habuild plan`.
+pub(super) fn show(root: &Root, args: &SpecArgs) -> Result<u8> {
+    let prepared = prepare(root, args, &[])?;
+    let plan = &prepared.plan;
+    let store = Store::open(&prepared.cache)?;
+    let cached = store.layers()?;
+    let show = |layer: &'_ PlannedLayer| -> Result<(bool, Option<String>)> {
+        if store.find(layer.key)?.is_some() {
+            return Ok((true, None));
+        }
+        let same_name = cached.iter().filter(|other| other.name == layer.name).map(|other| other.inputs.as_str());
+        Ok((false, explain::first_difference(&layer.inputs, same_name).map(|difference| difference.to_string())))
+    };
+    let mut layers = Vec::new();
+    for layer in plan.all_layers() {
+        let (cached, difference) = show(layer)?;
+        layers.push(Shown { name: &layer.name, key: layer.key, cached, packages: layer.packages.len(), difference });
+    }
+    let wanted = plan.all_layers().zip(&layers).filter(|(_, shown)| !shown.cached);
+    let missing_packages =
+        Packages::open(&prepared.cache)?.missing(wanted.flat_map(|(layer, _)| &layer.packages)).len();
+    let base = &plan.image.base;
+    let shown = ShownPlan {
+        image: &plan.image.name,
+        base: format!("{} {} {}", base.distribution, base.release, base.architecture),
+        epoch: plan.epoch,
+        layers,
+        initrd: plan.initrd,
+        disk: plan.disk,
+        output: prepared.output.clone(),
+        missing_packages,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&shown).context("a plan that cannot be written")?);
+        return Ok(0);
+    }
+    println!("image {} on {}", shown.image, shown.base);
+    for layer in &shown.layers {
+        let state = if layer.cached { "cached" } else { "to bake" };
+        println!("  {:10} {}  {state:8} {:3} packages", layer.name, layer.key.short(), layer.packages);
+        if let Some(difference) = &layer.difference {
+            println!("             {difference}");
+        }
+    }
+    println!("  {:10} {}", "disk", shown.disk.short());
+    println!("packages to fetch: {missing_packages}");
+    println!("output: {}", shown.output.display());
+    Ok(0)
+}
+
+/// `habuild lock`: resolves anew and writes the lock where `image` will find it.
+pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
+    if args.offline || args.locked.is_some() {
+        return Err(Failure::new(Fault::Usage, "lock asks the archive anew: --offline and --locked do not go with it").into());
+    }
+    let catalog = spec::load(&root.path, &args.spec, &args.overrides(&[])?)?;
+    let base = &catalog.image.base;
+    let cache = paths::cache(args.cache.as_deref())?;
+    let output = match &args.output {
+        Some(output) => paths::absolute(output)?,
+        None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
+    };
+    let archive = archive::of(base, &root.path)?;
+    let lock = resolve(&cache, &archive, &catalog, &plan::requests(&catalog))?;
+    let path = output.join(Lock::file_name(&catalog.image.name, base));
+    let changes = Lock::read(&path).ok().map(|old| changes(&old, &lock));
+    crate::export::prepare_output(&output)?;
+    file::write_atomic(&path, lock.text()?.as_bytes())?;
+    if !args.json {
+        println!("{}", path.display());
+        for change in changes.into_iter().flatten() {
+            println!("  {change}");
+        }
+    }
+    Ok(0)
+}
+
+/// What differs between two locks, for people.
+fn changes(old: &Lock, new: &Lock) -> Vec<String> {
+    let versions = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
+        let packages = lock.layers.values().flat_map(|layer| &layer.packages);
+        packages.map(|package| (package.name.clone(), package.version.clone())).collect()
+    };
+    let (old, new) = (versions(old), versions(new));
+    let changed = new.iter().filter_map(|(name, version)| match old.get(name) {
+        None => Some(format!("+ {name} {version}")),
+        Some(before) if before != version => Some(format!("  {name} {before} -> {version}")),
+        Some(_) => None,
+    });
+    let gone = old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(name, version)| format!("- {name} {version}"));
+    changed.chain(gone).collect()
+}
