@@ -162,12 +162,8 @@ fn an_image_is_found_by_its_name() {
     let images = project.path().join("images");
     fs::create_dir(&images).expect("a directory");
     let shown = |result| shown(result).replace(&format!("{}/", project.path().display()), "");
-    assert_eq!(
-        shown(spec::load(project.path(), "harbor-nod", &[])),
-        "images/harbor-nod.toml: no image specs in images (run habuild in the project's directory, or name a .toml file)\n"
-            .replace("in images", &format!("in {}", images.display()))
-            .replace(&format!("{}/", project.path().display()), ""),
-    );
+    let said = shown(spec::load(project.path(), "harbor-nod", &[]));
+    assert!(said.starts_with("images/harbor-nod.toml: no image specs in "), "{said}");
     fs::write(images.join("harbor-node.toml"), GOOD).expect("the spec is written");
     fs::write(images.join("other.toml"), GOOD).expect("the spec is written");
     assert_eq!(

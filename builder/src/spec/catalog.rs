@@ -160,7 +160,11 @@ fn names_in(directory: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<String> {
         return Vec::new();
     };
     let paths = entries.flatten().map(|entry| entry.path()).filter(|path| wanted(path));
-    let mut names: Vec<String> = paths.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    let name_of = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        Some(name.strip_suffix(".toml").unwrap_or(name).to_owned())
+    };
+    let mut names: Vec<String> = paths.filter_map(name_of).collect();
     names.sort();
     names
 }

@@ -83,7 +83,7 @@ mod tests {
     fn the_nearest_name_is_found_and_a_far_one_is_not() {
         let known = ["base", "ceph", "docker", "firstboot"];
         assert_eq!(nearest("dokcer", known), Some("docker"));
-        assert_eq!(nearest("Docker", known), Some("docker"));
+        assert_eq!(nearest("DOCKER", known), Some("docker"));
         assert_eq!(nearest("fristboot", known), Some("firstboot"));
         assert_eq!(nearest("harbor", known), None);
         assert_eq!(nearest("", known), None);

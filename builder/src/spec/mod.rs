@@ -1,6 +1,6 @@
 //! Stage 1: reads definition files and checks them; every problem at once, with file, line and column.
 //!
-//! [`load`] is the way in. A file becomes a [`source`](self) (text and places), a tree, and then, by a strict reader
+//! [`load`] is the way in. A file becomes a `Source` (text and places), a tree, and then, by a strict reader
 //! that collects instead of stopping, one of the types of [`image`] or [`layer`]; last, the files are checked against
 //! each other. Only `source`, `catalog`, `check` and the look for a layer's sources touch the disk.
 

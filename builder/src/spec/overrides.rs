@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn what_is_no_key_and_value_is_refused() {
         let deep = format!("{}a=1", "a.".repeat(60_000));
-        let deep_value = format!("a={{ {}a = 1 }}", "a.".repeat(60_000));
+        let level = format!("{{ {}a = ", "a.".repeat(78));
+        let deep_value = format!("a={}1{}", level.repeat(78), "}".repeat(78));
         for text in ["", "a", "=1", "a.=1", ".a=1", "a..b=1", "a b=1", "a=[x]", "a={", "a=\"x", &deep, &deep_value] {
             assert!(Override::parse(text).is_err(), "{}", quoted(text));
         }

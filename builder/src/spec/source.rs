@@ -16,7 +16,7 @@ use crate::report::Problem;
 /// No definition is longer; a disk image named by mistake must not be read whole.
 const LARGEST: u64 = 256 << 10;
 
-/// No definition nests deeper. The parser bounds brackets, but not dotted keys.
+/// No definition nests deeper. The parser bounds brackets and the parts of a key, but not their product.
 const DEEPEST: usize = 64;
 
 /// A definition file's text with the options laid over it.
@@ -181,6 +181,9 @@ mod tests {
     #[test]
     fn hostile_depth_is_a_problem_and_not_a_crash() {
         let dotted = "a.".repeat(60_000) + "a";
+        // Each below a bound of the parser, and their product far above ours.
+        let (key, levels) = ("a.".repeat(78) + "a", 78);
+        let both = format!("[{key}]\n{key} = ") + &format!("{{ {key} = ").repeat(levels) + "1" + &"}".repeat(levels);
         for text in [
             "[".repeat(64 << 10),
             "a = ".to_owned() + &"[".repeat(64 << 10),
@@ -190,6 +193,7 @@ mod tests {
             format!("[{dotted}]\nx = ["),
             format!("x = {{ {dotted} = 1 }}"),
             format!("[[{dotted}]]"),
+            both,
         ] {
             let said = syntax_problem(text.as_bytes()).to_string();
             assert!(said.len() < 300, "{said}");

@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn good_urls_pass() {
-        for text in ["https://mirror.example/debian", "http://10.0.0.1:8080/", "https://[fd00::1]:3142/u", "http://m"] {
+        for text in
+            ["https://mirror.example/debian", "http://10.0.0.1:8080/", "https://[fd00::1]:3142/u", "http://m:80"]
+        {
             assert_eq!(parse_url(text, Scheme::HttpOrHttps).as_deref(), Ok(text));
         }
         assert!(parse_url("https://host.example/f?download=1", Scheme::HttpsOnly).is_ok());
@@ -104,9 +106,12 @@ mod tests {
 
     #[test]
     fn a_password_is_refused_and_not_repeated() {
-        for text in ["https://me:hunter2@m/x", "http://hunter2@m", "ftp://me:hunter2@m/x", "https://me:hunter2@m/é x"]
-        {
+        for text in ["https://me:hunter2@m/x", "http://hunter2@m", "https://hunter2@", "https://me:hunter2@m/é x"] {
             let said = parse_url(text, Scheme::HttpOrHttps).expect_err("a secret is refused").to_string();
+            assert!(said.contains("is a secret") && !said.contains("hunter2"), "{said}");
+        }
+        for text in ["ftp://me:hunter2@m/x", "hunter2", "https://m/#hunter2", "https://m/hunter2 x"] {
+            let said = parse_url(text, Scheme::HttpOrHttps).expect_err("this is no good URL").to_string();
             assert!(!said.contains("hunter2"), "{said}");
         }
     }
