@@ -8,10 +8,11 @@
 #![expect(clippy::disallowed_methods, reason = "one of the two rooms that make namespaces")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -24,6 +25,9 @@ pub const COMMAND: &str = "__namespace";
 
 /// How many ids an image may use: 0 to 65535.
 const IDS: u32 = 65536;
+
+/// What the parent says when the ids are mapped.
+const GO: &[u8; 3] = b"go\n";
 
 /// Where this user's subordinate ids start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,14 +127,13 @@ pub fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
         .stdin(Stdio::piped())
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit())
-        .env("HABUILD_NAMESPACE", "wait")
         .spawn()
         .context("failed to start habuild again")?;
     let result = (|| {
         let mut to_child = child.stdin.take().context("the child has no standard input")?;
-        wait_for_namespace(child.id())?;
+        wait_for_namespace(&mut child)?;
         map_ids(child.id(), ids)?;
-        to_child.write_all(b"go\n").context("the child in the user namespace is gone")?;
+        to_child.write_all(GO).context("the child in the user namespace is gone")?;
         // A child that has failed already has said why itself: a broken pipe is not the news.
         let _ = to_child.write_all(input);
         Ok(())
@@ -152,26 +155,16 @@ pub fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
 }
 
 /// Waits until the child has left this process' user namespace.
-fn wait_for_namespace(pid: u32) -> Result<()> {
+fn wait_for_namespace(child: &mut Child) -> Result<()> {
     let own = fs::read_link("/proc/self/ns/user").context("failed to read /proc/self/ns/user")?;
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    loop {
-        match fs::read_link(format!("/proc/{pid}/ns/user")) {
-            Ok(namespace) if namespace != own => return Ok(()),
-            Ok(_) => {}
-            Err(_) => break,
-        }
-        // A zombie keeps its entry; its command line is gone.
-        if fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| text.is_empty())
-            || std::time::Instant::now() > deadline
-        {
-            break;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while child.try_wait().context("failed to wait for the build")?.is_none() && Instant::now() < deadline {
+        if fs::read_link(format!("/proc/{}/ns/user", child.id())).is_ok_and(|namespace| namespace != own) {
+            return Ok(());
         }
         std::thread::yield_now();
     }
-    Err(Failure::new(Fault::Environment, "the build could not enter a user namespace")
-        .remedy(namespace_remedy())
-        .into())
+    Err(Failure::new(Fault::Environment, "the build could not enter a user namespace").remedy(namespace_remedy()).into())
 }
 
 fn map_ids(pid: u32, ids: Ids) -> Result<()> {
@@ -210,10 +203,13 @@ pub fn enter(arguments: &[String]) -> Result<()> {
     if arguments.first().is_some_and(|argument| argument == "--probe") {
         return Ok(());
     }
-    // Reads byte by byte: what follows the word belongs to the program this becomes.
-    let mut word = String::new();
-    BufReader::with_capacity(1, std::io::stdin()).read_line(&mut word).context("failed to hear from the parent")?;
-    anyhow::ensure!(word == "go\n", "the parent is gone");
+    // No more than the word is read: what follows it belongs to the program that this becomes.
+    let mut word = [0_u8; GO.len()];
+    for byte in &mut word {
+        let n = nix::unistd::read(std::io::stdin(), std::slice::from_mut(byte)).context("failed to hear from the parent")?;
+        anyhow::ensure!(n == 1, "the parent is gone");
+    }
+    anyhow::ensure!(&word == GO, "the parent speaks otherwise");
     nix::unistd::setgroups(&[]).context("setgroups")?;
     nix::unistd::setgid(Gid::from_raw(0)).context("setgid")?;
     nix::unistd::setuid(Uid::from_raw(0)).context("setuid")?;
@@ -227,7 +223,7 @@ pub fn enter(arguments: &[String]) -> Result<()> {
         None::<&str>,
     )
     .context("failed to make the mounts private")?;
-    let error = Command::new("/proc/self/exe").args(arguments).env_remove("HABUILD_NAMESPACE").exec();
+    let error = Command::new("/proc/self/exe").args(arguments).exec();
     Err(error).context("failed to become the build")
 }
 
