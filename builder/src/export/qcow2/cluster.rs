@@ -6,7 +6,8 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use super::super::sparse;
 use super::CLUSTER;
 
-/// QEMU inflates with a window of 2^12 bytes, as its own writer deflates; a longer reach is not promised to be read.
+/// QEMU inflates with a window of 2^12 bytes (`block/qcow2-threads.c`), as do other readers. A longer reach happens to
+/// work where all is inflated in one call, and would save 2.6 %; it is not promised.
 const WINDOW_BITS: u8 = 12;
 /// Clusters that shrink by less than a sixteenth are stored: they would be inflated at every read for next to nothing.
 const WORTHWHILE: usize = CLUSTER - CLUSTER / 16;
@@ -91,6 +92,28 @@ mod tests {
         .collect();
         for level in 1..=9 {
             Squeezer::new(level).squeeze(&high, &mut Vec::new()).unwrap();
+        }
+    }
+
+    #[test]
+    fn streams_inflate_with_the_window_of_qemu_at_every_level() {
+        // Repeats from 3000 to 5000 bytes back: some are within the window, some beyond.
+        let cluster: Vec<u8> = (0..CLUSTER)
+            .map(|i| (((i % (3000 + i / 10_000 * 400)) as u32).wrapping_mul(0x9e37_79b1) >> 26) as u8)
+            .collect();
+        for level in 1..=9 {
+            let mut packed = Vec::new();
+            assert!(matches!(Squeezer::new(level).squeeze(&cluster, &mut packed).unwrap(), Fate::Deflated(_)));
+            // Piece by piece, so that nothing but the window remembers what came before.
+            let mut inflate = flate2::Decompress::new_with_window_bits(false, WINDOW_BITS);
+            let mut back = Vec::new();
+            while back.len() < CLUSTER {
+                let mut piece = [0; 256];
+                let (read, written) = (inflate.total_in() as usize, inflate.total_out());
+                inflate.decompress(&packed[read..], &mut piece, flate2::FlushDecompress::None).unwrap();
+                back.extend_from_slice(&piece[..(inflate.total_out() - written) as usize]);
+            }
+            assert!(back == cluster, "level {level}");
         }
     }
 
