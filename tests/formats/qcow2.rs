@@ -65,23 +65,6 @@ fn odd_sizes_and_empty_disks_are_right() {
 }
 
 #[test]
-fn more_than_one_refcount_block_is_right() {
-    // Stored as they are, a block each, so that the file has more than 32768 clusters and the disk is quick to make.
-    let clusters = 33_000;
-    let size = clusters * 65536;
-    let directory = tempfile::tempdir().unwrap();
-    let [raw, image] = ["disk.raw", "disk.qcow2"].map(|name| directory.path().join(name));
-    let (disk, block) = (File::create(&raw).unwrap(), noise(1, 4096));
-    disk.set_len(size).unwrap();
-    (0..clusters).for_each(|i| disk.write_all_at(&block, i * 65536).unwrap());
-    let options = Options { level: 1, incompressible: std::iter::once(0..size).collect(), threads: 2 };
-    qcow2::write(&raw, &mut File::create(&image).unwrap(), &options, &mut |_, _| ()).unwrap();
-    assert!(fs::metadata(&image).unwrap().len() > size);
-    let said = run("qemu-img", &["check", text(&image)]);
-    assert!(said.contains("No errors were found on the image."), "{said}");
-}
-
-#[test]
 fn a_disk_of_broken_sectors_is_refused_by_name() {
     let raw = tempfile::NamedTempFile::new().unwrap();
     let mut out = tempfile::tempfile().unwrap();

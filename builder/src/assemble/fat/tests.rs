@@ -1,3 +1,5 @@
+//! What a FAT volume holds and refuses; `tests/formats` has the tools judge it.
+
 use std::io::Cursor;
 
 use super::*;

@@ -169,4 +169,21 @@ mod tests {
         assert_eq!(metadata.pack(3, 10), 4 * SIZE);
         assert_eq!(metadata.refcounts, [1, 1, 2, 1, 1]);
     }
+
+    #[test]
+    fn every_cluster_of_the_file_is_counted_once_around_the_edge_of_a_refcount_block() {
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().unwrap());
+        for stored in (32_750..32_770).chain([1, 70_000]) {
+            let mut metadata = Metadata::new(stored * SIZE);
+            (0..stored).for_each(|cluster| _ = metadata.store(cluster));
+            let (pieces, length) = metadata.finish();
+            let piece = |at: u64| &pieces.iter().find(|(place, _)| *place == at).unwrap().1;
+            let places = piece(number(&piece(0)[48..]));
+            let counts = piece(number(places));
+            assert!(places.chunks(8).enumerate().all(|(i, place)| number(place) == number(places) + i as u64 * SIZE));
+            let used = counts.chunks(2).take_while(|count| **count == [0, 1]).count() as u64;
+            assert_eq!(used * SIZE, length, "{stored} clusters");
+            assert!(counts[used as usize * 2..].iter().all(|byte| *byte == 0));
+        }
+    }
 }
