@@ -17,7 +17,8 @@ use crate::sys::file;
 pub const ESP_SIZE: u64 = 128 << 20;
 
 /// GRUB's modules: find the ESP by its serial number, read the configuration, start the kernel.
-const MODULES: [&str; 9] = ["part_gpt", "fat", "normal", "linux", "search", "search_fs_uuid", "configfile", "echo", "reboot"];
+const MODULES: [&str; 9] =
+    ["part_gpt", "fat", "normal", "linux", "search", "search_fs_uuid", "configfile", "echo", "reboot"];
 
 /// What starts the machine.
 #[derive(Debug)]
@@ -45,16 +46,21 @@ pub fn command_line(root_hash: &Digest) -> String {
 }
 
 /// Prepares boot loaders for `firmware`; `files` holds `vmlinuz` and `initrd.img`, `out` is scratch.
-pub fn prepare(tools: &Tools, firmware: &[Firmware], files: &Path, root_hash: &Digest, bios_boot_lba: u64, out: &Path) -> Result<Boot> {
+pub fn prepare(
+    tools: &Tools,
+    firmware: &[Firmware],
+    files: &Path,
+    root_hash: &Digest,
+    bios_boot_lba: u64,
+    out: &Path,
+) -> Result<Boot> {
     let serial = derived(root_hash, "esp serial").to_string();
     let volume_id = u32::from_str_radix(&serial[..8], 16).context("a serial number that is none")?;
     let name = format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff);
     let early = format!("search --no-floppy --fs-uuid --set=root {name}\nset prefix=($root)/grub\n");
     file::write(&out.join("early.cfg"), early)?;
-    let configuration = format!(
-        "set timeout=0\nlinux /vmlinuz {}\ninitrd /initrd.img\nboot\n",
-        command_line(root_hash)
-    );
+    let configuration =
+        format!("set timeout=0\nlinux /vmlinuz {}\ninitrd /initrd.img\nboot\n", command_line(root_hash));
     let mut esp = FatTree::new();
     esp.add_file("grub/grub.cfg", FatContent::Bytes(configuration.into_bytes()))?;
     for name in ["vmlinuz", "initrd.img"] {

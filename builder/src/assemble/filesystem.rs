@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
 
 use super::gpt::Guid;
-use crate::sys::file::Scratch;
 use crate::sys::enter::Overlay;
+use crate::sys::file::Scratch;
 use crate::sys::sandbox::Sandbox;
 
 /// Where a sandbox shows the image's tree, and where it writes.
@@ -46,9 +46,22 @@ impl Tools {
 /// Makes `out/root.img`, a squashfs of `tree` without what `/var` holds, padded to whole 4 KiB blocks.
 pub fn squashfs(tools: &Tools, tree: &Path, empty: &Path, out: &Path, epoch: i64) -> Result<PathBuf> {
     let arguments = [
-        TREE, "/run/out/root.img", "-noappend", "-no-progress", "-quiet", "-reproducible", "-no-recovery",
+        TREE,
+        "/run/out/root.img",
+        "-noappend",
+        "-no-progress",
+        "-quiet",
+        "-reproducible",
+        "-no-recovery",
         // Level 3 is nearly as small as higher levels on these files and several times as fast.
-        "-comp", "zstd", "-Xcompression-level", "3", "-b", "262144", "-xattrs", "-mkfs-time",
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        "3",
+        "-b",
+        "262144",
+        "-xattrs",
+        "-mkfs-time",
     ];
     tools
         .sandbox(out)
@@ -66,7 +79,21 @@ pub fn ext4(tools: &Tools, var: &Path, out: &Path, size: u64, uuid: Guid, epoch:
     let extended = format!("hash_seed={uuid},lazy_itable_init=1,nodiscard");
     let (id, blocks) = (uuid.to_string(), format!("{}k", size / 1024));
     let arguments = [
-        "-q", "-t", "ext4", "-L", "state", "-U", &id, "-E", &extended, "-m", "1", "-d", TREE, "/run/out/state.img", &blocks,
+        "-q",
+        "-t",
+        "ext4",
+        "-L",
+        "state",
+        "-U",
+        &id,
+        "-E",
+        &extended,
+        "-m",
+        "1",
+        "-d",
+        TREE,
+        "/run/out/state.img",
+        &blocks,
     ];
     let sandbox = tools.sandbox(out).bind_read_only(var, TREE).env("E2FSPROGS_FAKE_TIME", &epoch.to_string());
     sandbox.command("mke2fs", arguments)?.run_logged().context("failed to make the state file system")?;

@@ -22,14 +22,30 @@ pub struct Lint {
 /// Every lint, in the order of `habuild check --list`.
 pub const LINTS: [Lint; 9] = [
     Lint { name: "host-keys", description: "no ssh host key: each node makes its own", look: host_keys },
-    Lint { name: "machine-id", description: "/etc/machine-id is there and empty: each node gets its own", look: machine_id },
+    Lint {
+        name: "machine-id",
+        description: "/etc/machine-id is there and empty: each node gets its own",
+        look: machine_id,
+    },
     Lint { name: "package-lists", description: "no package lists or package files", look: package_lists },
     Lint { name: "logs", description: "no file in /var/log", look: logs },
     Lint { name: "passwords", description: "no account has a password, none can log in without one", look: passwords },
     Lint { name: "secrets", description: "no private key and no Ceph key", look: secrets },
-    Lint { name: "host-traces", description: "nothing of the build's host: resolver, host name, shell history", look: host_traces },
-    Lint { name: "places", description: "writable places are as designed: /home, /root, /srv, /mnt lead into /var, /boot is empty", look: writable_places },
-    Lint { name: "boot-units", description: "nothing waits for a person at the first boot; /var grows", look: boot_units },
+    Lint {
+        name: "host-traces",
+        description: "nothing of the build's host: resolver, host name, shell history",
+        look: host_traces,
+    },
+    Lint {
+        name: "places",
+        description: "writable places are as designed: /home, /root, /srv, /mnt lead into /var, /boot is empty",
+        look: writable_places,
+    },
+    Lint {
+        name: "boot-units",
+        description: "nothing waits for a person at the first boot; /var grows",
+        look: boot_units,
+    },
 ];
 
 /// Runs every lint; gives what was found as `name: words`.
@@ -66,7 +82,9 @@ fn package_lists(root: &Rootfs) -> Result<Vec<String>> {
 fn logs(root: &Rootfs) -> Result<Vec<String>> {
     let log = root.join("/var/log")?;
     let files = WalkDir::new(&log).into_iter().flatten().filter(|entry| !entry.file_type().is_dir());
-    Ok(files.map(|entry| format!("/var/log/{}", entry.path().strip_prefix(&log).unwrap_or(entry.path()).display())).collect())
+    Ok(files
+        .map(|entry| format!("/var/log/{}", entry.path().strip_prefix(&log).unwrap_or(entry.path()).display()))
+        .collect())
 }
 
 fn passwords(root: &Rootfs) -> Result<Vec<String>> {
@@ -96,7 +114,8 @@ fn secrets(root: &Rootfs) -> Result<Vec<String>> {
             if !metadata.is_file() || metadata.size() > 64 << 10 {
                 continue;
             }
-            let content = std::fs::read(entry.path()).with_context(|| format!("failed to read {}", entry.path().display()))?;
+            let content =
+                std::fs::read(entry.path()).with_context(|| format!("failed to read {}", entry.path().display()))?;
             let name = entry.path().strip_prefix(root.path()).unwrap_or(entry.path()).display();
             if holds(&content, b"PRIVATE KEY-----") {
                 found.push(format!("/{name} holds a private key"));
@@ -114,7 +133,13 @@ fn holds(content: &[u8], words: &[u8]) -> bool {
 
 fn host_traces(root: &Rootfs) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for path in ["/etc/hostname", "/etc/apt/sources.list", "/var/root/.bash_history", "/var/lib/systemd/random-seed", "/var/lib/cloud"] {
+    for path in [
+        "/etc/hostname",
+        "/etc/apt/sources.list",
+        "/var/root/.bash_history",
+        "/var/lib/systemd/random-seed",
+        "/var/lib/cloud",
+    ] {
         if root.has(path)? {
             found.push(format!("{path} is there"));
         }
@@ -143,7 +168,9 @@ fn writable_places(root: &Rootfs) -> Result<Vec<String>> {
         }
     }
     for directory in ["/boot", "/tmp", "/run"] {
-        found.extend(root.list(directory)?.into_iter().map(|name| format!("{directory}/{name} would be hidden or is not used")));
+        found.extend(
+            root.list(directory)?.into_iter().map(|name| format!("{directory}/{name} would be hidden or is not used")),
+        );
     }
     Ok(found)
 }

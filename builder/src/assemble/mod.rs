@@ -66,7 +66,14 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
     let event = Event::start("assemble", "root");
     let (root_image, state_image) = thread::scope(|scope| {
         let state = scope.spawn(|| {
-            filesystem::ext4(&tools, &overlay.path().join("var"), &out, plan.image.disk.var_size.0, state_id, plan.epoch)
+            filesystem::ext4(
+                &tools,
+                &overlay.path().join("var"),
+                &out,
+                plan.image.disk.var_size.0,
+                state_id,
+                plan.epoch,
+            )
         });
         let root = filesystem::squashfs(&tools, overlay.path(), &empty, &out, plan.epoch);
         let state = state.join().map_err(|_| anyhow!("a thread of the build broke off"));
@@ -77,7 +84,9 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
     let salt = Digest::of(&[plan.disk.0.as_slice(), b"salt"].concat()).0;
     let threads = thread::available_parallelism().map_or(2, usize::from);
     let root_hash = verity::format(&root_image, &hash_image, &salt, derived(&plan.disk, "verity"), threads)?;
-    let length = |path: &Path| Ok::<_, anyhow::Error>(path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len());
+    let length = |path: &Path| {
+        Ok::<_, anyhow::Error>(path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len())
+    };
     let root_length = length(&root_image)?;
     event.done("made", &format!("squashfs {}, root hash {}", report::size(root_length), root_hash.short()));
 
@@ -90,7 +99,14 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
         (Role::State, length(&state_image)?),
     ])?;
     let place = |role: Role| layout.get(role).copied().context("a partition that was not laid out");
-    let boot = boot::prepare(&tools, &plan.image.disk.firmware, &baked.boot, &root_hash, place(Role::BiosBoot)?.first_lba(), &out)?;
+    let boot = boot::prepare(
+        &tools,
+        &plan.image.disk.firmware,
+        &baked.boot,
+        &root_hash,
+        place(Role::BiosBoot)?.first_lba(),
+        &out,
+    )?;
     let path = out.join("disk.raw");
     let mut disk = File::create(&path).with_context(|| format!("failed to create {}", path.display()))?;
     disk.set_len(layout.size).with_context(|| format!("failed to size {}", path.display()))?;

@@ -5,11 +5,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::gpt::Guid;
 use crate::bake::rootfs::Rootfs;
+use crate::sys::file;
 
 /// Directories of the root that are links into `/var`: name, place, mode.
 pub const LINKS: [(&str, &str, u32); 4] =
@@ -40,7 +42,10 @@ pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
     root.write("/etc/fstab", fstab.as_bytes(), 0o644)?;
     // The state partition, the disk's last, takes what the disk has; then its file system does.
     root.write("/usr/lib/repart.d/50-state.conf", b"[Partition]\nType=var\n", 0o644)?;
-    root.link("/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service", "/usr/lib/systemd/system/systemd-growfs@.service")?;
+    root.link(
+        "/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service",
+        "/usr/lib/systemd/system/systemd-growfs@.service",
+    )?;
     // Empty: an id is made at the first boot and kept. The word `uninitialized` would bring the first-boot wizard.
     root.write("/etc/machine-id", b"", 0o444)?;
     root.link("/var/lib/dbus/machine-id", "/etc/machine-id")?;
@@ -60,19 +65,32 @@ pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
     Ok(())
 }
 
-/// Moves `/NAME` to `/PLACE` and leaves a link, with what the packages put there.
+/// Moves `/NAME` to `/PLACE`, with what the packages put there, and leaves a link.
 fn move_into_var(root: &Rootfs, name: &str, place: &str, mode: u32) -> Result<()> {
     let to = root.make_directory(&format!("/{place}"))?;
-    for entry in root.list(&format!("/{name}"))? {
-        let (from, to) = (root.join(&format!("/{name}/{entry}"))?, to.join(&entry));
-        // A directory of a lower layer cannot be renamed on an overlay; packages put only files here.
-        fs::rename(&from, &to).with_context(|| format!("failed to move {} to {}", from.display(), to.display()))?;
-    }
+    move_content(&root.join(&format!("/{name}"))?, &to)?;
     set_mode(&to, mode)?;
     root.link(&format!("/{name}"), place)
 }
 
-fn set_mode(at: &std::path::Path, mode: u32) -> Result<()> {
+/// Moves what is in `from` into `to`. A directory of a lower layer cannot be renamed on an overlay: it is made anew.
+fn move_content(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).with_context(|| format!("failed to list {}", from.display()))? {
+        let entry = entry.with_context(|| format!("failed to list {}", from.display()))?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let metadata = entry.metadata().with_context(|| format!("failed to read {}", from.display()))?;
+        if metadata.is_dir() {
+            file::make_directory(&to)?;
+            move_content(&from, &to)?;
+            set_mode(&to, metadata.permissions().mode() & 0o7777)?;
+        } else {
+            file::rename(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_mode(at: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(at, fs::Permissions::from_mode(mode))
         .with_context(|| format!("failed to set the mode of {}", at.display()))
 }

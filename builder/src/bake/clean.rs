@@ -43,8 +43,16 @@ const REMOVED: [&str; 27] = [
 ];
 
 /// Directories that stay, empty.
-const EMPTIED: [&str; 8] =
-    ["/run", "/tmp", "/var/tmp", "/var/lib/apt/lists", "/var/cache/apt/archives", "/var/cache/man", "/var/lib/apt/mirrors", "/var/crash"];
+const EMPTIED: [&str; 8] = [
+    "/run",
+    "/tmp",
+    "/var/tmp",
+    "/var/lib/apt/lists",
+    "/var/cache/apt/archives",
+    "/var/cache/man",
+    "/var/lib/apt/mirrors",
+    "/var/crash",
+];
 
 /// Cleans the mounted root of a layer that was just made.
 pub fn clean(root: &Rootfs, epoch: i64) -> Result<()> {

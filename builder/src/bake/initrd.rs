@@ -36,7 +36,15 @@ pub fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<L
     let root = Rootfs::new(overlay.path());
     let modules = format!("/usr/lib/modules/{version}");
     root.make_directory(&modules)?;
-    let quiet = ["--quiet", "--force", "--no-hostonly", "--no-hostonly-cmdline", "--reproducible", "--no-early-microcode", "--zstd"];
+    let quiet = [
+        "--quiet",
+        "--force",
+        "--no-hostonly",
+        "--no-hostonly-cmdline",
+        "--reproducible",
+        "--no-early-microcode",
+        "--zstd",
+    ];
     Sandbox::new(overlay.path())
         .bind_read_only(&bottom.join(format!("usr/lib/modules/{version}")), &modules)
         .bind(&out, "/run/out")
@@ -47,8 +55,18 @@ pub fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<L
         .command(
             "dracut",
             quiet.into_iter().map(str::to_owned).chain(
-                ["--tmpdir", "/tmp", "--kver", &version, "--modules", MODULES, "--add-drivers", DRIVERS, "/run/out/initrd.img"]
-                    .map(str::to_owned),
+                [
+                    "--tmpdir",
+                    "/tmp",
+                    "--kver",
+                    &version,
+                    "--modules",
+                    MODULES,
+                    "--add-drivers",
+                    DRIVERS,
+                    "/run/out/initrd.img",
+                ]
+                .map(str::to_owned),
             ),
         )?
         .run_logged()
@@ -75,7 +93,9 @@ fn find_kernel(root: &Rootfs) -> Result<(String, PathBuf)> {
     };
     let kernel = root.join(&format!("/boot/vmlinuz-{version}"))?;
     if !kernel.is_file() {
-        return Err(Failure::new(Fault::Usage, format!("there is no {} for the kernel's modules", kernel.display())).into());
+        return Err(
+            Failure::new(Fault::Usage, format!("there is no {} for the kernel's modules", kernel.display())).into()
+        );
     }
     Ok((version.clone(), kernel))
 }

@@ -29,9 +29,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Makes the bottom layer in the empty directory `root` from the repository in `repository`.
 pub fn bootstrap(layer: &PlannedLayer, base: &Base, root: &Path, repository: &Path, scratch: &Path) -> Result<()> {
-    let mut arguments: Vec<String> = ["--verbose", "--mode=root", "--variant=apt", "--format=directory"]
-        .map(str::to_owned)
-        .into();
+    let mut arguments: Vec<String> =
+        ["--verbose", "--mode=root", "--variant=apt", "--format=directory"].map(str::to_owned).into();
     arguments.push(format!("--include={}", layer.request.join(",")));
     arguments.push(format!("--architectures={}", base.architecture));
     for option in ["APT::Sandbox::User \"root\"", "APT::Install-Recommends \"false\"", "Acquire::Languages \"none\""] {
@@ -54,8 +53,14 @@ pub fn install(layer: &PlannedLayer, root: &Rootfs, repository: &Path) -> Result
         return Ok(());
     }
     root.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
-    let mut arguments: Vec<String> = vec!["--yes".into(), "--no-install-recommends".into(), "--allow-downgrades".into()];
-    for option in ["APT::Sandbox::User=root", "Dir::Log=/run", "Dir::Etc::SourceList=/dev/null", "Dir::Etc::SourceParts=/dev/null"] {
+    let mut arguments: Vec<String> =
+        vec!["--yes".into(), "--no-install-recommends".into(), "--allow-downgrades".into()];
+    for option in [
+        "APT::Sandbox::User=root",
+        "Dir::Log=/run",
+        "Dir::Etc::SourceList=/dev/null",
+        "Dir::Etc::SourceParts=/dev/null",
+    ] {
         arguments.extend(["-o".into(), option.into()]);
     }
     arguments.push("install".into());
@@ -76,7 +81,9 @@ fn failed(layer: &PlannedLayer, error: anyhow::Error) -> anyhow::Error {
             .because(error)
             .into();
     }
-    Failure::new(Fault::Step, format!("the packages of layer {} could not be installed", layer.name)).because(error).into()
+    Failure::new(Fault::Step, format!("the packages of layer {} could not be installed", layer.name))
+        .because(error)
+        .into()
 }
 
 fn path_text(path: &Path) -> Result<String> {

@@ -22,7 +22,6 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::plan::Plan;
 use crate::plan::layer::PlannedLayer;
 use crate::report::{self, Event};
-use crate::sys::digest::Digest;
 use crate::sys::enter::Overlay;
 use crate::sys::file::{self, Lock, Scratch};
 use packages::{Origin, Packages};
@@ -59,10 +58,7 @@ pub struct Resources {
 
 /// Bakes every layer of `plan` that is missing.
 pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
-    let missing = fetch_packages(plan, resources)?;
-    if missing > 0 {
-        tracing::debug!("{missing} layers to bake");
-    }
+    fetch_packages(plan, resources)?;
     thread::scope(|scope| {
         // The tools have a chain of their own; the initrd needs them and the bottom layer, and nobody waits for it
         // before the disk is made.
@@ -99,25 +95,23 @@ fn join<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     handle.join().map_err(|_| anyhow!("a thread of the build broke off"))?
 }
 
-/// Fetches the packages of every layer that will be baked; gives how many there are.
-fn fetch_packages(plan: &Plan, resources: &Resources) -> Result<usize> {
+/// Fetches the packages of every layer that will be baked.
+fn fetch_packages(plan: &Plan, resources: &Resources) -> Result<()> {
     let mut wanted = Vec::new();
-    let mut missing = 0;
     for layer in plan.all_layers() {
         if resources.store.find(layer.key)?.is_none() {
-            missing += 1;
             wanted.extend(&layer.packages);
         }
     }
-    let event = Event::start("bake", "packages");
     if wanted.is_empty() {
-        return Ok(missing);
+        return Ok(());
     }
+    let event = Event::start("bake", "packages");
     wanted.sort();
     wanted.dedup();
     resources.packages.fetch(&wanted, &resources.origin, resources.offline)?;
     event.done("fetched", &format!("{} packages", wanted.len()));
-    Ok(missing)
+    Ok(())
 }
 
 fn make_initrd(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
@@ -168,7 +162,14 @@ fn bake_chain(
     })
 }
 
-fn commit(store: &Store, planned: &PlannedLayer, tree: &Path, scratch: Scratch, lock: Lock, event: Event) -> Result<Layer> {
+fn commit(
+    store: &Store,
+    planned: &PlannedLayer,
+    tree: &Path,
+    scratch: Scratch,
+    lock: Lock,
+    event: Event,
+) -> Result<Layer> {
     let layer = store.commit(&planned.name, planned.key, &planned.inputs, tree, scratch.path())?;
     event.done("built", &format!("{}, {}", layer.digest.short(), report::size(layer.length)));
     drop(lock);
@@ -208,11 +209,4 @@ fn bake_layer(
     pack::settle_times(&upper, plan.epoch)?;
     file::remove(&repository)?;
     Ok(upper)
-}
-
-/// The digests of a build's layers by name, for the manifest.
-#[must_use]
-pub fn digests(baked: &Baked) -> Vec<(String, Digest, Digest, u64)> {
-    let all = baked.layers.iter().chain(std::iter::once(&baked.initrd));
-    all.map(|layer| (layer.name.clone(), layer.key, layer.digest, layer.length)).collect()
 }

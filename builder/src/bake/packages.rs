@@ -81,7 +81,8 @@ impl Packages {
             return Ok(());
         }
         if offline {
-            let names: Vec<String> = missing.iter().map(|p| format!("  {} {} {}", p.name, p.version, p.architecture)).collect();
+            let names: Vec<String> =
+                missing.iter().map(|p| format!("  {} {} {}", p.name, p.version, p.architecture)).collect();
             return Err(Failure::new(
                 Fault::Input,
                 format!("--offline, and the cache lacks {} packages:\n{}", missing.len(), names.join("\n")),
@@ -210,7 +211,12 @@ impl Packages {
         let name = format!("{}.deb", package.sha256);
         fs::hard_link(&deb, at.join(&name)).with_context(|| format!("failed to link {}", deb.display()))?;
         let control = self.control(package, &deb)?;
-        Ok(format!("{}\nFilename: ./{name}\nSize: {}\nSHA256: {}\n\n", control.trim_end(), package.size, package.sha256))
+        Ok(format!(
+            "{}\nFilename: ./{name}\nSize: {}\nSHA256: {}\n\n",
+            control.trim_end(),
+            package.size,
+            package.sha256
+        ))
     }
 
     fn control(&self, package: &Package, deb: &Path) -> Result<String> {
@@ -226,6 +232,7 @@ impl Packages {
 
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
+        .max_idle_connections_per_host(CONNECTIONS)
         .timeout_connect(Some(Duration::from_secs(20)))
         .timeout_recv_response(Some(Duration::from_secs(30)))
         .timeout_recv_body(Some(Duration::from_secs(600)))
@@ -249,7 +256,10 @@ fn download(agent: &ureq::Agent, url: &str, to: &Path, package: &Package) -> Res
     }
     let (digest, length, _) = writer.finish();
     if digest != package.sha256 {
-        let words = format!("{url} is not the package that was locked: {length} bytes of {}, digest {digest}, not {}", package.size, package.sha256);
+        let words = format!(
+            "{url} is not the package that was locked: {length} bytes of {}, digest {digest}, not {}",
+            package.size, package.sha256
+        );
         return Err(Failure::new(Fault::Input, words).into());
     }
     Ok(())

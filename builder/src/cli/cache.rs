@@ -63,7 +63,13 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
     match args.action {
         Action::List => {
             for layer in store.layers()? {
-                println!("{:10} {}  {:>9}  {}", layer.name, layer.key.short(), report::size(layer.length), layer.digest);
+                println!(
+                    "{:10} {}  {:>9}  {}",
+                    layer.name,
+                    layer.key.short(),
+                    report::size(layer.length),
+                    layer.digest
+                );
             }
             Ok(0)
         }

@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Who listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// A program: JSON lines on standard output and nothing else there.
     Json,
     /// A person at a terminal.
@@ -28,7 +28,7 @@ pub enum Mode {
 impl Mode {
     /// JSON when asked for; else by what standard error is.
     #[must_use]
-    pub fn choose(json: bool) -> Self {
+    pub(super) fn choose(json: bool) -> Self {
         match (json, std::io::stderr().is_terminal()) {
             (true, _) => Self::Json,
             (false, true) => Self::Terminal,
@@ -38,7 +38,7 @@ impl Mode {
 }
 
 /// Starts listening. `verbose` also shows each line that tools print.
-pub fn listen(mode: Mode, verbose: bool) {
+pub(super) fn listen(mode: Mode, verbose: bool) {
     let speaker = Speaker { mode, verbose, state: Mutex::new(State::default()) };
     // A second call in one process (tests) keeps the first listener.
     let _ = tracing_subscriber::registry().with(speaker).try_init();
@@ -217,7 +217,8 @@ fn rfc3339(seconds: u64, millis: u32) -> String {
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
+    let (day, month) =
+        (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")

@@ -1,5 +1,4 @@
 //! Where things are: the project, the cache, the output.
-#![expect(clippy::disallowed_methods, reason = "the room that may ask the environment where the cache is")]
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +24,11 @@ impl Root {
         }
         let here = std::env::current_dir().context("there is no current directory")?;
         let path = here.ancestors().find(|path| is_root(path)).ok_or_else(|| {
-            Failure::new(Fault::Usage, format!("neither {} nor a directory above it holds images/ and layers/", here.display()))
-                .remedy("run habuild in the project's directory, or name it with --root")
+            Failure::new(
+                Fault::Usage,
+                format!("neither {} nor a directory above it holds images/ and layers/", here.display()),
+            )
+            .remedy("run habuild in the project's directory, or name it with --root")
         })?;
         // Messages and the plan speak of files as the person would: relative where that is shorter.
         Ok(Self { path: if path == here { ".".into() } else { path.into() } })
@@ -41,7 +43,9 @@ pub(super) fn cache(named: Option<&Path>) -> Result<PathBuf> {
             (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache).join("habuild"),
             (_, Some(home)) => PathBuf::from(home).join(".cache/habuild"),
             (_, None) => {
-                return Err(Failure::new(Fault::Environment, "there is no HOME to keep a cache in").remedy("name one with --cache").into());
+                return Err(Failure::new(Fault::Environment, "there is no HOME to keep a cache in")
+                    .remedy("name one with --cache")
+                    .into());
             }
         },
     };

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::paths::{self, Root};
 use super::SpecArgs;
+use super::paths::{self, Root};
 use crate::bake::packages::{Origin, Packages};
 use crate::bake::store::Store;
 use crate::plan::layer::PlannedLayer;
@@ -167,7 +167,9 @@ pub(super) fn show(root: &Root, args: &SpecArgs) -> Result<u8> {
 /// `habuild lock`: resolves anew and writes the lock where `image` will find it.
 pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
     if args.offline || args.locked.is_some() {
-        return Err(Failure::new(Fault::Usage, "lock asks the archive anew: --offline and --locked do not go with it").into());
+        return Err(
+            Failure::new(Fault::Usage, "lock asks the archive anew: --offline and --locked do not go with it").into()
+        );
     }
     let catalog = spec::load(&root.path, &args.spec, &args.overrides(&[])?)?;
     let base = &catalog.image.base;
@@ -203,6 +205,7 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
         Some(before) if before != version => Some(format!("  {name} {before} -> {version}")),
         Some(_) => None,
     });
-    let gone = old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(name, version)| format!("- {name} {version}"));
+    let gone =
+        old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(name, version)| format!("- {name} {version}"));
     changed.chain(gone).collect()
 }

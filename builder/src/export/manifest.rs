@@ -80,7 +80,12 @@ impl Manifest {
         packages.sort();
         let layers = layers
             .iter()
-            .map(|layer| ManifestLayer { name: layer.name.clone(), key: layer.key, sha256: layer.digest, size: layer.length })
+            .map(|layer| ManifestLayer {
+                name: layer.name.clone(),
+                key: layer.key,
+                sha256: layer.digest,
+                size: layer.length,
+            })
             .collect();
         Self {
             version: 1,

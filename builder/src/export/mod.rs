@@ -40,8 +40,10 @@ pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&st
     }
     let text = manifest.text()?;
     let (lock_name, lock_text) = lock;
-    let others =
-        [(manifest::FILE.to_owned(), Digest::of(text.as_bytes())), (lock_name.to_owned(), Digest::of(lock_text.as_bytes()))];
+    let others = [
+        (manifest::FILE.to_owned(), Digest::of(text.as_bytes())),
+        (lock_name.to_owned(), Digest::of(lock_text.as_bytes())),
+    ];
     file::write(&staging.path.join(lock_name), lock_text)?;
     file::write(&staging.path.join(SUMS), manifest.sums(&others))?;
     file::write(&staging.path.join(manifest::FILE), &text)?;

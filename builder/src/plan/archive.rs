@@ -87,7 +87,10 @@ mod tests {
     fn reads_the_default_from_the_tool() {
         let script = "case $ARCH in\n amd64)\n\tdefault_mirror http://old-releases.example/ubuntu\n\tdefault_mirror http://a.example/ubuntu\n";
         assert_eq!(mirror_in(script, "default_mirror "), Some("http://a.example/ubuntu".into()));
-        assert_eq!(mirror_in("DEF_MIRROR=\"http://d.example/debian/\"\n", "DEF_MIRROR="), Some("http://d.example/debian".into()));
+        assert_eq!(
+            mirror_in("DEF_MIRROR=\"http://d.example/debian/\"\n", "DEF_MIRROR="),
+            Some("http://d.example/debian".into())
+        );
         assert_eq!(mirror_in("", "DEF_MIRROR="), None);
     }
 }

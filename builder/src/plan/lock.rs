@@ -104,8 +104,11 @@ impl Lock {
     pub fn read(path: &Path) -> Result<Self> {
         let text = file::read_text(path)?;
         let lock: Self = toml::from_str(&text).map_err(|error| {
-            Failure::new(Fault::Usage, format!("{} is not a lock that this habuild reads: {}", path.display(), error.message()))
-                .remedy("make a new one with habuild lock")
+            Failure::new(
+                Fault::Usage,
+                format!("{} is not a lock that this habuild reads: {}", path.display(), error.message()),
+            )
+            .remedy("make a new one with habuild lock")
         })?;
         if lock.version != VERSION {
             return Err(Failure::new(
@@ -164,7 +167,8 @@ mod tests {
             mirror: None,
             snapshot: None,
         };
-        let request = Request { layer: "ceph".into(), above: vec!["base".into()], packages: vec!["ceph-common".into()] };
+        let request =
+            Request { layer: "ceph".into(), above: vec!["base".into()], packages: vec!["ceph-common".into()] };
         let mut lock = Lock::new(&base, 7);
         let package = Package {
             name: "ceph-common".into(),
@@ -175,7 +179,8 @@ mod tests {
             filename: "pool/x.deb".into(),
             security: true,
         };
-        let layer = LockedLayer { above: request.above.clone(), request: request.packages.clone(), packages: vec![package] };
+        let layer =
+            LockedLayer { above: request.above.clone(), request: request.packages.clone(), packages: vec![package] };
         lock.layers.insert("ceph".into(), layer);
         let text = lock.text().unwrap();
         assert_eq!(toml::from_str::<Lock>(&text).unwrap(), lock);

@@ -119,16 +119,20 @@ pub fn requests(catalog: &Catalog) -> Vec<Request> {
 
 /// Where the first-boot binary is: beside this program, or in the project's `target/`.
 pub fn firstboot_binary(root: &Path) -> Result<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("habuild-firstboot.musl")));
+    let beside =
+        std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("habuild-firstboot.musl")));
     let built = root.join("target/x86_64-unknown-linux-musl/release/habuild-firstboot");
     for path in beside.into_iter().chain([built.clone()]) {
         if path.is_file() {
             return std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()));
         }
     }
-    Err(Failure::new(Fault::Environment, format!("the first-boot binary is not built: there is no {}", built.display()))
-        .remedy("make firstboot")
-        .into())
+    Err(Failure::new(
+        Fault::Environment,
+        format!("the first-boot binary is not built: there is no {}", built.display()),
+    )
+    .remedy("make firstboot")
+    .into())
 }
 
 fn mmdebstrap_version() -> Result<String> {

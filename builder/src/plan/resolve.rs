@@ -30,7 +30,9 @@ impl<'a> Index<'a> {
     /// An index in the directory `root`, which is kept from build to build so that only changes are fetched.
     pub fn open(root: &Path, archive: &'a Archive, base: &'a Base) -> Result<Self> {
         let index = Self { root: root.into(), archive, base };
-        for directory in ["etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "lists/partial", "cache/archives/partial"] {
+        for directory in
+            ["etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "lists/partial", "cache/archives/partial"]
+        {
             file::make_directory(&root.join(directory))?;
         }
         let at = |name: &str| root.join(name).display().to_string();
@@ -98,8 +100,7 @@ impl<'a> Index<'a> {
         let mut lock = Lock::new(self.base, epoch);
         let mut stanzas: BTreeMap<String, Vec<Stanza>> = BTreeMap::new();
         for request in requests {
-            let below: Vec<&Stanza> =
-                request.above.iter().filter_map(|name| stanzas.get(name)).flatten().collect();
+            let below: Vec<&Stanza> = request.above.iter().filter_map(|name| stanzas.get(name)).flatten().collect();
             let status: String = below.iter().map(|stanza| stanza.installed()).collect();
             file::write(&self.root.join("status"), status)?;
             let found = self.resolve_one(request)?;
@@ -144,9 +145,7 @@ impl<'a> Index<'a> {
         }
         wanted
             .into_iter()
-            .map(|key| {
-                found.remove(&key).with_context(|| format!("the index lacks {} {}", key.0, key.1))
-            })
+            .map(|key| found.remove(&key).with_context(|| format!("the index lacks {} {}", key.0, key.1)))
             .collect()
     }
 
@@ -170,12 +169,9 @@ impl<'a> Index<'a> {
             .because(error)
             .into();
         }
-        Failure::new(
-            Fault::Usage,
-            format!("layer {}: {release} has no package {}", request.layer, unknown.join(", ")),
-        )
-        .remedy(format!("look at [packages] in layers/{}/layer.toml", request.layer))
-        .into()
+        Failure::new(Fault::Usage, format!("layer {}: {release} has no package {}", request.layer, unknown.join(", ")))
+            .remedy(format!("look at [packages] in layers/{}/layer.toml", request.layer))
+            .into()
     }
 
     fn package(&self, stanza: &Stanza) -> Result<Package> {

@@ -197,7 +197,8 @@ impl Cmd {
             || Path::new(self.command.get_program()).display().to_string(),
             |tool| tool.program().to_owned(),
         );
-        Err(Failure::new(Fault::Step, format!("{name} failed with {how}:\n{quoted}\nthe command was: {}", self.line())).into())
+        Err(Failure::new(Fault::Step, format!("{name} failed with {how}:\n{quoted}\nthe command was: {}", self.line()))
+            .into())
     }
 
     /// The command as a person could paste it.
@@ -249,7 +250,10 @@ mod tests {
         let missing = Cmd::program("/nowhere/program").run().unwrap_err();
         assert_eq!(crate::report::fault_of(&missing), Fault::Environment);
         let bad = Cmd::program("sh").args(["-c", "echo it broke >&2; exit 7"]).run().unwrap_err().to_string();
-        assert!(bad.contains("exit code 7") && bad.contains("it broke") && bad.contains("'echo it broke >&2; exit 7'"), "{bad}");
+        assert!(
+            bad.contains("exit code 7") && bad.contains("it broke") && bad.contains("'echo it broke >&2; exit 7'"),
+            "{bad}"
+        );
         let ended = Cmd::program("sh").args(["-c", "kill -9 $$"]).run().unwrap_err().to_string();
         assert!(ended.contains("signal 9"), "{ended}");
         Cmd::program("sh").args(["-c", "echo a; echo b >&2"]).run_logged().unwrap();

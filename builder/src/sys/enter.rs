@@ -96,10 +96,10 @@ fn die_with_parent() -> Result<()> {
 /// Process 1 of the sandbox: mounts, changes the root, becomes the command.
 fn inside(description: &str, program: &str, arguments: &[String]) -> Result<u8> {
     let sandbox: Sandbox = serde_json::from_str(description).context("a sandbox description that cannot be read")?;
-    let (root, binds, tmpfs, directory, environment) = sandbox.parts();
+    let Sandbox { root, binds, tmpfs, directory, environment } = &sandbox;
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING).context("private mounts")?;
     nix::unistd::sethostname("localhost").context("sethostname")?;
-    let whole_host = root == Path::new("/");
+    let whole_host = root.as_path() == Path::new("/");
     if whole_host {
         mount_proc(Path::new("/"))?;
     } else {
@@ -178,9 +178,12 @@ fn mount_devices(root: &Path) -> Result<()> {
         mount(Some(source.as_path()), &at, NOTHING, MsFlags::MS_BIND, NOTHING)
             .with_context(|| format!("failed to show {}", source.display()))?;
     }
-    for (name, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")]
-    {
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ] {
         std::os::unix::fs::symlink(target, dev.join(name)).with_context(|| format!("failed to make /dev/{name}"))?;
     }
     for name in ["shm", "pts"] {

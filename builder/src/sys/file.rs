@@ -3,9 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
+
+/// Tells the temporary files of this process' threads apart.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// Reads a whole file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
@@ -31,7 +35,8 @@ pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
-    let temporary = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+    let temporary = parent.join(format!(".{}.{}-{serial}.partial", name.to_string_lossy(), std::process::id()));
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(content)?;
         file.sync_all()

@@ -18,15 +18,15 @@ pub const COMMAND: &str = "__sandbox";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// The directory that becomes `/`.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// Bind mounts, in order; each target is below the new root and exists there.
-    binds: Vec<Bind>,
+    pub(super) binds: Vec<Bind>,
     /// Empty in-memory directories on top of the root, in order (before the binds).
-    tmpfs: Vec<PathBuf>,
+    pub(super) tmpfs: Vec<PathBuf>,
     /// Working directory inside.
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// The whole environment of the command.
-    environment: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, String)>,
 }
 
 /// One bind mount.
@@ -95,9 +95,5 @@ impl Sandbox {
     pub fn command<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Result<Cmd> {
         let description = serde_json::to_string(self).context("a sandbox that cannot be described")?;
         Ok(Cmd::program("/proc/self/exe").arg(COMMAND).arg(description).arg(program).args(arguments))
-    }
-
-    pub(super) fn parts(&self) -> (&Path, &[Bind], &[PathBuf], &Path, &[(String, String)]) {
-        (&self.root, &self.binds, &self.tmpfs, &self.directory, &self.environment)
     }
 }

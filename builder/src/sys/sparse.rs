@@ -87,7 +87,6 @@ fn runs(bytes: &[u8]) -> Vec<(usize, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::FileExt as _;
 
     #[test]
     fn data_is_found_between_holes_and_at_neither_end() {

@@ -146,11 +146,10 @@ pub fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
     let status = child.wait().context("failed to wait for the build")?;
     match (status.code(), status.signal()) {
         (Some(code), _) => Ok(u8::try_from(code).unwrap_or(70)),
-        (None, signal) => Err(Failure::new(
-            Fault::Step,
-            format!("the build was ended by signal {}", signal.unwrap_or_default()),
-        )
-        .into()),
+        (None, signal) => {
+            Err(Failure::new(Fault::Step, format!("the build was ended by signal {}", signal.unwrap_or_default()))
+                .into())
+        }
     }
 }
 
@@ -164,7 +163,9 @@ fn wait_for_namespace(child: &mut Child) -> Result<()> {
         }
         std::thread::yield_now();
     }
-    Err(Failure::new(Fault::Environment, "the build could not enter a user namespace").remedy(namespace_remedy()).into())
+    Err(Failure::new(Fault::Environment, "the build could not enter a user namespace")
+        .remedy(namespace_remedy())
+        .into())
 }
 
 fn map_ids(pid: u32, ids: Ids) -> Result<()> {
@@ -206,7 +207,8 @@ pub fn enter(arguments: &[String]) -> Result<()> {
     // No more than the word is read: what follows it belongs to the program that this becomes.
     let mut word = [0_u8; GO.len()];
     for byte in &mut word {
-        let n = nix::unistd::read(std::io::stdin(), std::slice::from_mut(byte)).context("failed to hear from the parent")?;
+        let n = nix::unistd::read(std::io::stdin(), std::slice::from_mut(byte))
+            .context("failed to hear from the parent")?;
         anyhow::ensure!(n == 1, "the parent is gone");
     }
     anyhow::ensure!(&word == GO, "the parent speaks otherwise");

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use crate::sys::sparse;
 use super::CLUSTER;
+use crate::sys::sparse;
 
 /// QEMU inflates with a window of 2^12 bytes (`block/qcow2-threads.c`), as do other readers. A longer reach happens to
 /// work where all is inflated in one call, and would save 2.6 %; it is not promised.
