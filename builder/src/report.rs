@@ -145,7 +145,12 @@ pub fn fault_of(error: &anyhow::Error) -> Fault {
             return Fault::Usage;
         }
         if let Some(io) = cause.downcast_ref::<std::io::Error>()
-            && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::ReadOnlyFilesystem)
+            && matches!(
+                io.kind(),
+                std::io::ErrorKind::StorageFull
+                    | std::io::ErrorKind::QuotaExceeded
+                    | std::io::ErrorKind::ReadOnlyFilesystem
+            )
         {
             return Fault::Environment;
         }

@@ -1,0 +1,378 @@
+//! External programs: the only place that creates a process.
+//!
+//! A [`Cmd`] starts with an environment of its own (`PATH`, `HOME`, `TMPDIR`, `LANG=C.UTF-8`) and with nothing on
+//! standard input, so that a tool behaves alike on every host. What can go wrong is told apart: the program is not
+//! installed, it could not be started, or it ended badly ([`BadExit`]).
+#![expect(clippy::disallowed_methods, reason = "this is the one place that creates processes")]
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use anyhow::{Context as _, Result};
+
+pub use super::tool::Tool;
+use super::tool::{find, search_path};
+use crate::report::{Failure, Fault};
+
+/// What a command wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Standard output; empty when it was sent elsewhere.
+    pub stdout: Vec<u8>,
+    /// Standard error; empty when it was sent elsewhere.
+    pub stderr: Vec<u8>,
+}
+
+/// A program ended with a code other than 0, or by a signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadExit {
+    /// The command as a person could paste it into a shell.
+    pub command: String,
+    /// The exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The end of what it wrote to standard error.
+    pub stderr: String,
+}
+
+impl fmt::Display for BadExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ", self.command)?;
+        match (self.code, self.signal) {
+            (Some(code), _) => write!(f, "exited with code {code}")?,
+            (None, Some(signal)) => write!(f, "was ended by signal {signal}")?,
+            (None, None) => write!(f, "ended badly")?,
+        }
+        if self.stderr.is_empty() { write!(f, " and said nothing") } else { write!(f, ": {}", self.stderr) }
+    }
+}
+
+impl std::error::Error for BadExit {}
+
+/// A command to be run.
+#[derive(Debug)]
+pub struct Cmd {
+    tool: Option<Tool>,
+    program: OsString,
+    args: Vec<OsString>,
+    env: BTreeMap<OsString, OsString>,
+    dir: Option<PathBuf>,
+    input: Option<Vec<u8>>,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+}
+
+impl Cmd {
+    /// A command that calls `tool`.
+    #[must_use]
+    pub fn new(tool: Tool) -> Self {
+        Self { tool: Some(tool), ..Self::program(tool.program()) }
+    }
+
+    /// A command that calls a program which is no [`Tool`], such as our own executable.
+    #[must_use]
+    pub fn program(program: impl Into<OsString>) -> Self {
+        Self {
+            tool: None,
+            program: program.into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            dir: None,
+            input: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of the child's environment. Never for a secret: others can read it there.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Sets the directory in which the child starts.
+    #[must_use]
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Connects standard input; null unless said otherwise.
+    #[must_use]
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    /// Gives the child `bytes` on its standard input ([`Cmd::run`] only).
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Connects standard output, such as to a file; captured by [`Cmd::run`] unless said otherwise.
+    #[must_use]
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// Connects standard error; captured by [`Cmd::run`] unless said otherwise.
+    #[must_use]
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// The command as a person could paste it into a shell.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(dir) = &self.dir {
+            words.push(format!("cd {} &&", quoted(dir.as_os_str())));
+        }
+        words.extend(self.env.iter().map(|(name, value)| format!("{}={}", name.to_string_lossy(), quoted(value))));
+        words.push(quoted(&self.program));
+        words.extend(self.args.iter().map(|arg| quoted(arg)));
+        words.join(" ")
+    }
+
+    /// Runs the command to its end. A bad exit is an error.
+    pub fn run(self) -> Result<Output> {
+        let line = self.line();
+        let (output, status) = self.run_unchecked()?;
+        check(&line, status, &output.stderr)?;
+        Ok(output)
+    }
+
+    /// Runs the command to its end and returns how it ended, whatever that was.
+    pub fn run_unchecked(mut self) -> Result<(Output, ExitStatus)> {
+        let line = self.line();
+        self.stdout.get_or_insert_with(Stdio::piped);
+        self.stderr.get_or_insert_with(Stdio::piped);
+        let input = self.input.take();
+        if input.is_some() {
+            self.stdin = Some(Stdio::piped());
+        }
+        let mut running = self.spawn()?;
+        // The input is written beside the reading: a child that answers before it has read all would wait for ever.
+        let writer = input.zip(running.stdin()).map(|(bytes, mut pipe)| {
+            std::thread::spawn(move || match pipe.write_all(&bytes) {
+                // The child need not read all of it; whether that is right shows in its exit code.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+                _ => Ok(()),
+            })
+        });
+        let ended = running.finish().with_context(|| format!("failed to wait for `{line}`"))?;
+        if let Some(Ok(written)) = writer.map(std::thread::JoinHandle::join) {
+            written.with_context(|| format!("failed to write to `{line}`"))?;
+        }
+        Ok(ended)
+    }
+
+    /// Runs the command and returns its standard output, which must be UTF-8.
+    pub fn output_text(self) -> Result<String> {
+        let line = self.line();
+        String::from_utf8(self.run()?.stdout).with_context(|| format!("`{line}` wrote something that is not UTF-8"))
+    }
+
+    /// Starts the command. The guard ends and reaps it when it is dropped.
+    pub fn spawn(self) -> Result<Running> {
+        let line = self.line();
+        tracing::debug!(command = %line, "starting");
+        let path = search_path();
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().env("PATH", &path).env("LANG", "C.UTF-8");
+        for name in ["HOME", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.envs(&self.env);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command.stdin(self.stdin.unwrap_or_else(Stdio::null));
+        command.stdout(self.stdout.unwrap_or_else(Stdio::inherit));
+        command.stderr(self.stderr.unwrap_or_else(Stdio::inherit));
+        match command.spawn() {
+            Ok(child) => Ok(Running { child, line }),
+            // The kernel's "not found" may also mean the directory or a script's interpreter.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && find(&self.program, &path).is_none() => {
+                let program = Path::new(&self.program).display();
+                Err(match self.tool {
+                    Some(tool) => tool.missing(),
+                    None => Failure::new(Fault::Environment, format!("{program} does not exist")),
+                }
+                .into())
+            }
+            Err(error) => {
+                Err(Failure::new(Fault::Environment, format!("failed to start `{line}`")).because(error).into())
+            }
+        }
+    }
+}
+
+/// A process that runs. Dropping it ends that process (SIGKILL) and reaps it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    line: String,
+}
+
+impl Running {
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The command as a person could paste it into a shell.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Takes the pipe to standard input, if it was asked for.
+    pub fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Takes the pipe from standard output, if it was asked for.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Takes the pipe from standard error, if it was asked for.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("failed to look at `{}`", self.line))
+    }
+
+    /// Waits for its end; a bad exit is an error with `stderr`, what is known of its standard error.
+    pub fn wait(&mut self, stderr: &[u8]) -> Result<()> {
+        let status = self.child.wait().with_context(|| format!("failed to wait for `{}`", self.line))?;
+        check(&self.line, status, stderr)
+    }
+
+    /// Ends it at once and reaps it; no error when it has ended already.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Reads both pipes to their ends and waits.
+    fn finish(&mut self) -> io::Result<(Output, ExitStatus)> {
+        let errors = self.child.stderr.take().map(|pipe| std::thread::spawn(move || read_all(pipe)));
+        let stdout = self.child.stdout.take().map(read_all).transpose()?.unwrap_or_default();
+        let stderr = match errors.map(std::thread::JoinHandle::join) {
+            Some(Ok(read)) => read?,
+            _ => Vec::new(),
+        };
+        Ok((Output { stdout, stderr }, self.child.wait()?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read_all(mut pipe: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// How much of standard error an error quotes.
+const TAIL: usize = 2048;
+
+fn check(line: &str, status: ExitStatus, stderr: &[u8]) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let tail = &stderr[stderr.len().saturating_sub(TAIL)..];
+    let stderr = String::from_utf8_lossy(tail).trim().to_owned();
+    Err(BadExit { command: line.to_owned(), code: status.code(), signal: status.signal(), stderr }.into())
+}
+
+/// `word` as a shell reads it back.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fault_of;
+
+    #[test]
+    fn runs_with_an_environment_of_its_own() {
+        let text = Cmd::program("sh").args(["-c", "echo $LANG ${CARGO:-none} $A; cat"]).env("A", "b").input("in");
+        assert_eq!(text.output_text().unwrap(), "C.UTF-8 none b\nin");
+    }
+
+    #[test]
+    fn a_bad_exit_says_what_to_paste() {
+        let error = Cmd::program("sh").args(["-c", "echo it's bad >&2; exit 3"]).run().unwrap_err();
+        let bad = error.downcast_ref::<BadExit>().unwrap();
+        assert_eq!((bad.code, bad.stderr.as_str()), (Some(3), "it's bad"), "{bad}");
+        assert_eq!(bad.command, r"sh -c 'echo it'\''s bad >&2; exit 3'");
+        let error = Cmd::program("sh").args(["-c", "kill -9 $$"]).run().unwrap_err();
+        assert_eq!(error.downcast_ref::<BadExit>().unwrap().signal, Some(9));
+    }
+
+    #[test]
+    fn tells_missing_from_not_startable() {
+        let error = Cmd::program("/no/such/program").run().unwrap_err();
+        assert_eq!(error.to_string(), "/no/such/program does not exist");
+        assert_eq!(fault_of(&error), Fault::Environment);
+        let error = Cmd::program("sh").current_dir("/no/such/dir").run().unwrap_err();
+        assert_eq!(error.to_string(), "failed to start `cd /no/such/dir && sh`");
+        let error = Cmd::program("/etc/passwd").run().unwrap_err();
+        assert!(error.to_string().starts_with("failed to start"), "{error}");
+    }
+
+    #[test]
+    fn a_dropped_process_is_gone() {
+        let running = Cmd::program("sleep").arg("600").spawn().unwrap();
+        let place = PathBuf::from(format!("/proc/{}", running.id()));
+        assert!(place.exists());
+        drop(running);
+        assert!(!place.exists());
+    }
+}
