@@ -63,6 +63,7 @@ pub struct Cmd {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     dir: Option<PathBuf>,
+    ends_with_us: bool,
     input: Option<Vec<u8>>,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
@@ -85,6 +86,7 @@ impl Cmd {
             args: Vec::new(),
             env: BTreeMap::new(),
             dir: None,
+            ends_with_us: false,
             input: None,
             stdin: None,
             stdout: None,
@@ -117,6 +119,14 @@ impl Cmd {
     #[must_use]
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
+        self
+    }
+
+    /// Lets the kernel end the child (SIGKILL) when the thread that starts it ends, however that comes about, so that
+    /// even a killed habuild leaves nothing running. `setpriv` does it, since no safe code of ours runs in the child.
+    #[must_use]
+    pub fn ends_with_us(mut self) -> Self {
+        self.ends_with_us = true;
         self
     }
 
@@ -206,6 +216,14 @@ impl Cmd {
         tracing::debug!(command = %line, "starting");
         let path = search_path();
         let mut command = Command::new(&self.program);
+        if self.ends_with_us {
+            // A missing program would be setpriv's to report, without our remedy.
+            if let Some(tool) = self.tool.filter(|tool| tool.find().is_none()) {
+                return Err(tool.missing().into());
+            }
+            command = Command::new(Tool::Setpriv.find().ok_or_else(|| Tool::Setpriv.missing())?);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+        }
         command.args(&self.args).env_clear().env("PATH", &path).env("LANG", "C.UTF-8");
         for name in ["HOME", "TMPDIR"] {
             if let Some(value) = std::env::var_os(name) {
@@ -348,10 +366,10 @@ mod tests {
 
     #[test]
     fn a_bad_exit_says_what_to_paste() {
-        let error = Cmd::program("sh").args(["-c", "echo it's bad >&2; exit 3"]).run().unwrap_err();
+        let error = Cmd::program("sh").args(["-c", "echo \"it's bad\" >&2; exit 3"]).run().unwrap_err();
         let bad = error.downcast_ref::<BadExit>().unwrap();
         assert_eq!((bad.code, bad.stderr.as_str()), (Some(3), "it's bad"), "{bad}");
-        assert_eq!(bad.command, r"sh -c 'echo it'\''s bad >&2; exit 3'");
+        assert_eq!(bad.command, r#"sh -c 'echo "it'\''s bad" >&2; exit 3'"#);
         let error = Cmd::program("sh").args(["-c", "kill -9 $$"]).run().unwrap_err();
         assert_eq!(error.downcast_ref::<BadExit>().unwrap().signal, Some(9));
     }

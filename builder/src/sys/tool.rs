@@ -28,6 +28,8 @@ pub enum Tool {
     Ssh,
     /// Makes keys for test machines.
     SshKeygen,
+    /// Ties a child's life to ours.
+    Setpriv,
 }
 
 impl Tool {
@@ -45,6 +47,7 @@ impl Tool {
             Self::NewGidMap => "newgidmap",
             Self::Ssh => "ssh",
             Self::SshKeygen => "ssh-keygen",
+            Self::Setpriv => "setpriv",
         }
     }
 
@@ -59,6 +62,7 @@ impl Tool {
             Self::Debootstrap => "debootstrap",
             Self::NewUidMap | Self::NewGidMap => "uidmap",
             Self::Ssh | Self::SshKeygen => "openssh-client",
+            Self::Setpriv => "util-linux",
         }
     }
 
