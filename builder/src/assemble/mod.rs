@@ -1,1 +1,5 @@
 //! (assemble)
+pub mod fat;
+pub mod gpt;
+pub mod layout;
+pub mod verity;

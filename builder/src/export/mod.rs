@@ -1,1 +1,4 @@
 //! (export)
+pub mod qcow2;
+pub mod raw;
+mod sparse;
