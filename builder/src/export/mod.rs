@@ -1,4 +1,5 @@
 //! (export)
 pub mod qcow2;
 pub mod raw;
+pub mod seed;
 mod sparse;
