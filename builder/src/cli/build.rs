@@ -70,7 +70,7 @@ pub(super) fn image(root: &Root, args: &ImageArgs, verbose: bool) -> Result<u8> 
 
 /// Names every missing tool at once.
 fn check_tools() -> Result<()> {
-    let missing: Vec<Tool> = Tool::FOR_IMAGE.into_iter().filter(|tool| !userns::on_path(tool.program())).collect();
+    let missing: Vec<Tool> = Tool::FOR_IMAGE.into_iter().filter(|tool| tool.find().is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -6,6 +6,7 @@
 pub mod manifest;
 pub mod qcow2;
 pub mod raw;
+pub mod seed;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

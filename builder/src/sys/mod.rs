@@ -4,6 +4,8 @@ pub mod cmd;
 pub mod digest;
 pub mod enter;
 pub mod file;
+pub mod running;
 pub mod sandbox;
 pub mod sparse;
+pub mod tool;
 pub mod userns;

@@ -1,0 +1,59 @@
+//! Boots machines under QEMU: the driver against tiny disks of our own, and the images that `habuild image` made.
+//!
+//! The images come as paths to qcow2 files in `HABUILD_VM_NOBLE` and `HABUILD_VM_BOOKWORM`; without them the tests
+//! that need them fail. Machines run one at a time, so the order and number of test threads do not matter.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "vm/checks.rs"]
+mod checks;
+#[path = "vm/corruption.rs"]
+mod corruption;
+#[path = "vm/driver.rs"]
+mod driver;
+#[path = "vm/node.rs"]
+mod node;
+#[path = "vm/waits.rs"]
+mod waits;
+
+use habuild::spec::image::Firmware;
+
+use node::{Node, image};
+
+#[test]
+fn noble_bios() {
+    let mut node = Node::boot(&image("HABUILD_VM_NOBLE"), Firmware::Bios);
+    let mut failures = checks::all(&mut node);
+    let before = node.identity();
+    node.reboot();
+    failures.extend(checks::all(&mut node).into_iter().map(|failure| format!("after the reboot: {failure}")));
+    let after = node.identity();
+    if before != after {
+        failures.push(format!("the reboot changed machine id or host keys:\n{before}\nbecame\n{after}"));
+    }
+    report(&failures);
+}
+
+#[test]
+fn noble_uefi() {
+    report(&checks::all(&mut Node::boot(&image("HABUILD_VM_NOBLE"), Firmware::Uefi)));
+}
+
+#[test]
+fn bookworm_bios() {
+    report(&checks::all(&mut Node::boot(&image("HABUILD_VM_BOOKWORM"), Firmware::Bios)));
+}
+
+#[test]
+fn corrupt_superblock_panics() {
+    corruption::panics(&image("HABUILD_VM_NOBLE"), |_root| 0);
+}
+
+#[test]
+fn corrupt_systemd_panics() {
+    corruption::panics(&image("HABUILD_VM_NOBLE"), |root| root.first_byte_of("usr/lib/systemd/systemd"));
+}
+
+fn report(failures: &[String]) {
+    assert!(failures.is_empty(), "{} checks failed:\n- {}", failures.len(), failures.join("\n- "));
+}

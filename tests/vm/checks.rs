@@ -1,0 +1,172 @@
+//! What must hold on every booted node. All failures are returned at once.
+
+use habuild::spec::image::Firmware;
+use serde_json::Value;
+
+use super::node::{DISK, Node};
+use super::waits;
+
+/// A check that runs a script as root on the node. Bad exits fail it; so does what `judge` finds in the output.
+struct Check {
+    name: &'static str,
+    script: &'static str,
+    judge: fn(&str) -> Result<(), String>,
+}
+
+const CHECKS: &[Check] = &[
+    Check {
+        name: "cloud-init is done without errors",
+        script: "cloud-init status --wait --format json || true",
+        judge: cloud_init,
+    },
+    Check {
+        name: "no unit failed",
+        script: "systemctl is-system-running --wait || true; systemctl --failed --no-legend --plain",
+        judge: |text| match text.trim().split_once('\n') {
+            None if text.trim() == "running" => Ok(()),
+            _ => Err(text.trim().to_owned()),
+        },
+    },
+    Check { name: "/var has grown to the disk's end", script: VAR, judge: var },
+    Check { name: "Docker runs a container", script: CONTAINER, judge: |text| expect(text, "the container ran") },
+    Check {
+        name: "Docker stores in overlay2",
+        script: "docker info --format '{{.Driver}}'",
+        judge: |text| expect(text, "overlay2"),
+    },
+    Check {
+        name: "Compose is there",
+        script: "docker compose version || docker-compose version",
+        judge: |text| expect(&text.to_lowercase().contains("version").to_string(), "true"),
+    },
+    Check {
+        name: "CephFS can be mounted",
+        script: "command -v mount.ceph && modprobe ceph && grep -cw ceph /proc/filesystems",
+        judge: |_| Ok(()),
+    },
+    Check {
+        name: "the root is read-only",
+        script: "for file in /usr/habuild-test /habuild-test /usr/bin/sh; do touch $file 2>/dev/null && echo $file; done; true",
+        judge: |text| expect(text, ""),
+    },
+    Check {
+        name: "the root is guarded by verity",
+        script: "dmsetup table root 2>/dev/null || cat /sys/block/dm-0/dm/uuid",
+        judge: |text| expect(&text.to_lowercase().contains("verity").to_string(), "true"),
+    },
+    Check {
+        name: "/etc is writable",
+        script: "echo kept > /etc/habuild-test && cat /etc/habuild-test && rm /etc/habuild-test",
+        judge: |text| expect(text, "kept"),
+    },
+    Check {
+        name: "the machine id is one",
+        script: "cat /etc/machine-id",
+        judge: |text| {
+            let id = text.trim();
+            let good = id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit());
+            if good { Ok(()) } else { Err(format!("it is {id:?}")) }
+        },
+    },
+    Check {
+        name: "no unit waits",
+        script: "systemctl show '*' -p Id -p InactiveExitTimestampMonotonic -p ActiveEnterTimestampMonotonic",
+        judge: |text| none(waits::slow_units(text)),
+    },
+];
+
+/// Where /var ends, where its disk ends, and what its file system holds, in bytes.
+const VAR: &str = "set -e
+part=$(readlink -f /sys/class/block/$(basename $(readlink -f $(findmnt -no SOURCE /var))))
+echo $(( ($(cat $part/start) + $(cat $part/size)) * 512 )) $(( $(cat $part/size) * 512 )) \
+     $(( $(cat $part/../size) * 512 )) $(findmnt -bno SIZE /var)";
+
+/// Makes an image of `echo` and its libraries: there is no registry to pull from.
+const CONTAINER: &str = "set -e
+files=$(ldd /bin/echo | grep -o '/[^ ]*')
+tar -C / -chf - bin/echo $(echo \"$files\" | sed 's,^/,,') | docker import - habuild-test:1 >/dev/null
+docker run --rm habuild-test:1 /bin/echo the container ran
+docker rmi habuild-test:1 >/dev/null";
+
+/// Runs every check; the failures, named.
+pub fn all(node: &mut Node) -> Vec<String> {
+    let mut failures = Vec::new();
+    for check in CHECKS {
+        let judged =
+            node.root(check.script).map_err(|error| format!("{error:#}")).and_then(|text| (check.judge)(&text));
+        if let Err(what) = judged {
+            failures.push(format!("{}: {what}", check.name));
+        }
+    }
+    let script = "test -d /sys/firmware/efi && echo uefi || echo bios";
+    let wanted = if node.firmware() == Firmware::Uefi { "uefi" } else { "bios" };
+    match node.root(script) {
+        Ok(text) if text.trim() == wanted => {}
+        other => failures.push(format!("the firmware is {wanted}: {other:?}")),
+    }
+    if let Err(what) = none(waits::slow_jobs(&node.console())) {
+        failures.push(format!("no job on the console takes long: {what}"));
+    }
+    failures
+}
+
+fn expect(text: &str, wanted: &str) -> Result<(), String> {
+    let text = text.trim();
+    if text == wanted { Ok(()) } else { Err(format!("expected {wanted:?}, got {text:?}")) }
+}
+
+fn none(found: Vec<String>) -> Result<(), String> {
+    if found.is_empty() { Ok(()) } else { Err(found.join("; ")) }
+}
+
+/// Judges `cloud-init status --wait --format json`: waiting, it writes dots first.
+fn cloud_init(text: &str) -> Result<(), String> {
+    let json = text.find('{').map_or("", |start| &text[start..]);
+    let status: Value = serde_json::from_str(json).map_err(|error| format!("{error}: {text}"))?;
+    let empty = |key: &str| match &status[key] {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    // Older versions have no extended status; newer ones say "degraded done" there.
+    let extended = status["extended_status"].as_str().unwrap_or("done");
+    let good = status["status"] == "done" && extended == "done" && empty("errors") && empty("recoverable_errors");
+    if good { Ok(()) } else { Err(json.trim().to_owned()) }
+}
+
+/// Judges what [`VAR`] printed.
+fn var(text: &str) -> Result<(), String> {
+    let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [end, partition, disk, file_system] = numbers[..] else { return Err(format!("unexpected output {text:?}")) };
+    let good = disk == DISK.0
+        && disk - end <= 16 << 20
+        // ext4 keeps a few per cent for itself.
+        && file_system >= partition / 100 * 93;
+    if good {
+        Ok(())
+    } else {
+        Err(format!("disk {disk} (asked: {}), partition of {partition} to {end}, file system {file_system}", DISK.0))
+    }
+}
+
+#[test]
+fn judges_cloud_init() {
+    assert!(cloud_init(r#"....{"status": "done", "errors": []}"#).is_ok());
+    assert!(
+        cloud_init(
+            r#"{"status":"done","extended_status":"degraded done","errors":[],"recoverable_errors":{"WARNING":["x"]}}"#
+        )
+        .is_err()
+    );
+    assert!(cloud_init(r#"{"status": "error", "errors": ["x"]}"#).is_err());
+    assert!(cloud_init("").is_err());
+}
+
+#[test]
+fn judges_var() {
+    let (disk, end) = (DISK.0, DISK.0 - (1 << 20));
+    assert!(var(&format!("{end} 18000000000 {disk} 17600000000")).is_ok());
+    assert!(var(&format!("{end} 18000000000 {disk} 8000000000")).is_err(), "the file system did not grow");
+    assert!(var(&format!("9000000000 8000000000 {disk} 7900000000")).is_err(), "the partition did not grow");
+}

@@ -1,0 +1,145 @@
+//! A node that runs as a machine, and the way to it by ssh.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use habuild::boot::{Forward, Goal, Machine, Options, Outcome, Until};
+use habuild::spec::image::Firmware;
+use habuild::spec::names::ByteSize;
+use habuild::sys::cmd::{Cmd, Tool};
+use tempfile::TempDir;
+
+/// The disk's size: larger than the image's, so that there is something to grow into.
+pub const DISK: ByteSize = ByteSize(20 << 30);
+/// How long a boot may take. Emulation on a busy host is slow.
+const BOOT: Duration = Duration::from_secs(600);
+const USER: &str = "tester";
+
+/// Lets one machine run at a time: two would slow each other down into their timeouts.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The image that the environment variable `name` names.
+pub fn image(name: &str) -> PathBuf {
+    let path = std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: it is the path of a qcow2 image"));
+    let path = PathBuf::from(path);
+    assert!(path.is_file(), "{name} is {}, which is not a file", path.display());
+    path
+}
+
+/// The options with which images are booted here.
+pub fn options(image: &Path, firmware: Firmware) -> Options {
+    Options {
+        firmware,
+        disk_size: Some(DISK),
+        show_console: false,
+        cache: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR"))),
+        ..Options::new(image)
+    }
+}
+
+/// A node that has booted.
+#[derive(Debug)]
+pub struct Node {
+    machine: Machine,
+    firmware: Firmware,
+    port: u16,
+    dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Node {
+    /// Boots `image` and waits until ssh answers.
+    pub fn boot(image: &Path, firmware: Firmware) -> Self {
+        let alone = alone();
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        Cmd::new(Tool::SshKeygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).run().unwrap();
+        let public = fs::read_to_string(key.with_extension("pub")).unwrap();
+        let user_data = dir.path().join("user-data");
+        let data = format!(
+            "#cloud-config\nusers:\n  - name: {USER}\n    shell: /bin/sh\n    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n    ssh_authorized_keys:\n      - {}\n",
+            public.trim()
+        );
+        fs::write(&user_data, data).unwrap();
+        let options = Options {
+            user_data: Some(user_data),
+            forwards: vec![Forward { host: 0, guest: 22 }],
+            ..options(image, firmware)
+        };
+        let mut machine = Machine::start(&options).unwrap();
+        match machine.wait(Goal::Until(Until::Login), Some(BOOT)) {
+            Ok(Outcome::Reached) => {}
+            other => panic!("{other:?}"),
+        }
+        let port = machine.forwards()[0].host;
+        let node = Self { machine, firmware, port, dir, _alone: alone };
+        node.reach(|_boot| true);
+        node
+    }
+
+    /// The firmware it was booted with.
+    pub fn firmware(&self) -> Firmware {
+        self.firmware
+    }
+
+    /// Runs a shell script as root and returns what it wrote to standard output.
+    pub fn root(&self, script: &str) -> Result<String> {
+        let output = Cmd::new(Tool::Ssh)
+            .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"])
+            .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-F", "none"])
+            .arg("-i")
+            .arg(self.dir.path().join("key"))
+            .args(["-p", &self.port.to_string(), &format!("{USER}@127.0.0.1"), "sudo", "sh", "-s"])
+            .input(script)
+            .output_text()?;
+        Ok(output)
+    }
+
+    /// Everything that the console has said so far.
+    pub fn console(&mut self) -> Vec<String> {
+        self.machine.catch_up().unwrap();
+        self.machine.tail(usize::MAX)
+    }
+
+    /// What a reboot must not change.
+    pub fn identity(&self) -> String {
+        self.root("cat /etc/machine-id; sha256sum /etc/ssh/ssh_host_*_key.pub").unwrap()
+    }
+
+    /// Reboots it from the inside and waits until ssh answers again.
+    pub fn reboot(&mut self) {
+        let before = self.boot_id().unwrap();
+        // The connection may end before the answer comes; the new boot id tells whether it worked.
+        let _ = self.root("systemctl reboot");
+        self.reach(|boot| boot != before);
+    }
+
+    fn boot_id(&self) -> Result<String> {
+        self.root("cat /proc/sys/kernel/random/boot_id").context("ssh does not answer")
+    }
+
+    /// Waits until ssh answers from a boot that `wanted` accepts.
+    fn reach(&self, wanted: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + BOOT;
+        loop {
+            let answer = self.boot_id();
+            if answer.as_ref().is_ok_and(|boot| wanted(boot)) {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no ssh within {} s: {answer:?}; the console:\n{}",
+                BOOT.as_secs(),
+                self.machine.tail(30).join("\n")
+            );
+            // ssh fails at once while nobody listens; this only keeps the loop from spinning.
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+}
