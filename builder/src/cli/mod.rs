@@ -1,6 +1,7 @@
 //! The command table: one short function for each command.
 #![expect(clippy::print_stderr, reason = "the room that speaks")]
 
+mod boot;
 mod build;
 mod cache;
 mod check;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Bake and export an image
     Image(ImageArgs),
+    /// Boot an image under QEMU and watch its console
+    Boot(boot::BootArgs),
     /// Show what would be built, what is cached, and why a layer is not
     Plan(SpecArgs),
     /// Resolve packages anew and write the lock file
@@ -147,6 +150,10 @@ fn run(cli: &Cli) -> Result<u8> {
             events::listen(Mode::choose(args.spec.json), cli.verbose);
             build::image(&root?, args, cli.verbose)
         }
+        Command::Boot(args) => {
+            events::listen(Mode::Plain, cli.verbose);
+            boot::run(args)
+        }
         Command::Plan(args) => {
             events::listen(Mode::Plain, cli.verbose);
             plan::show(&root?, args)
@@ -155,7 +162,10 @@ fn run(cli: &Cli) -> Result<u8> {
             events::listen(Mode::choose(args.json), cli.verbose);
             plan::lock(&root?, args)
         }
-        Command::Check(args) => check::run(root, args),
+        Command::Check(args) => {
+            events::listen(Mode::Plain, cli.verbose);
+            check::run(root, args)
+        }
         Command::Cache(args) => cache::outside(args),
         Command::Build => build::inside(),
         Command::CacheInside(args) => cache::inside(args),

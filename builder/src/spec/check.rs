@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::catalog::{check_layer, load_file};
 use super::mistake::Mistake;
 use super::source::{Source, placed};
-use crate::report::Report;
+use crate::report::{Problem, Report};
 
 /// What a file is, by its content; its name decides only between two that look alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +55,34 @@ pub fn check_file(root: &Path, path: &Path) -> Result<()> {
     match kind_of(path, &text) {
         Kind::Image => load_file(root, path, &[]).map(|_| ()),
         Kind::Layer => check_layer(path),
-        Kind::NodeConfig => Err(whole(Mistake::not_in_this_version("checking a node config")).into()),
+        Kind::NodeConfig => check_node_config(path, &text),
         Kind::UserData => Err(whole(Mistake::not_in_this_version("checking user-data")).into()),
         Kind::Unknown => Err(whole(
             Mistake::new("is nothing that habuild knows")
                 .hint("check takes image specs, layer.toml files, node configs and cloud-init user-data"),
         )
         .into()),
+    }
+}
+
+/// Checks a node config with the code that the node itself uses.
+fn check_node_config(path: &Path, text: &str) -> Result<()> {
+    let placed = |problem: firstboot::schema::Problem| {
+        let firstboot::schema::Problem { line, column, key, message, hint } = problem;
+        Problem { file: path.into(), line, column, key, message, hint }
+    };
+    match firstboot::schema::parse(text) {
+        Ok(config) => {
+            for warning in firstboot::schema::warnings(&config) {
+                tracing::warn!("{}", placed(warning));
+            }
+            Ok(())
+        }
+        Err(found) => {
+            let mut report = Report::default();
+            found.into_iter().for_each(|problem| report.push(placed(problem)));
+            report.into_result().map_err(Into::into)
+        }
     }
 }
 
