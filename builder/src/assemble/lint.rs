@@ -184,7 +184,8 @@ fn boot_units(root: &Rootfs) -> Result<Vec<String>> {
     for path in [
         "/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service",
         "/usr/lib/repart.d/50-state.conf",
-        "/usr/lib/systemd/system/systemd-growfs@.service",
+        places::GROW_UNIT,
+        "/usr/lib/systemd/systemd-growfs",
     ] {
         if !root.has(path)? {
             found.push(format!("{path} is missing: /var would not grow"));

@@ -22,6 +22,26 @@ pub const ETC_UPPER: &str = "/var/lib/habuild/etc/upper";
 /// The overlay's work directory, beside it.
 pub const ETC_WORK: &str = "/var/lib/habuild/etc/work";
 
+/// Grows `/var`'s file system. A unit of our own under systemd's name: bookworm's systemd writes it only for
+/// `x-systemd.growfs`, which on a line of the initrd's fails.
+pub const GROW_UNIT: &str = "/usr/lib/systemd/system/systemd-growfs@var.service";
+
+const GROW: &str = "[Unit]
+Description=Grow File System on /var
+Documentation=man:systemd-growfs@.service(8)
+DefaultDependencies=no
+RequiresMountsFor=/var
+After=systemd-repart.service
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/lib/systemd/systemd-growfs /var
+TimeoutSec=infinity
+";
+
 /// Gives the mounted root of an image its places.
 pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
     for (name, place, mode) in LINKS {
@@ -42,10 +62,8 @@ pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
     root.write("/etc/fstab", fstab.as_bytes(), 0o644)?;
     // The state partition, the disk's last, takes what the disk has; then its file system does.
     root.write("/usr/lib/repart.d/50-state.conf", b"[Partition]\nType=var\n", 0o644)?;
-    root.link(
-        "/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service",
-        "/usr/lib/systemd/system/systemd-growfs@.service",
-    )?;
+    root.write(GROW_UNIT, GROW.as_bytes(), 0o644)?;
+    root.link("/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service", GROW_UNIT)?;
     // Empty: an id is made at the first boot and kept. The word `uninitialized` would bring the first-boot wizard.
     root.write("/etc/machine-id", b"", 0o444)?;
     root.link("/var/lib/dbus/machine-id", "/etc/machine-id")?;
