@@ -89,7 +89,7 @@ docker run --rm habuild-test:1 /bin/echo the container ran
 docker rmi habuild-test:1 >/dev/null";
 
 /// Runs every check; the failures, named.
-pub fn all(node: &mut Node) -> Vec<String> {
+pub(crate) fn all(node: &mut Node) -> Vec<String> {
     let mut failures = Vec::new();
     for check in CHECKS {
         let judged =

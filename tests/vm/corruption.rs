@@ -12,7 +12,7 @@ use habuild::sys::cmd::{Cmd, Tool};
 use super::node::{alone, options};
 
 /// The root file system inside a raw disk.
-pub struct Root {
+pub(crate) struct Root {
     disk: PathBuf,
     file: File,
     /// Where it begins in the disk, in bytes.
@@ -20,7 +20,7 @@ pub struct Root {
 }
 
 /// Boots a copy of `image` with the byte of the root changed that `place` names, and expects dm-verity's panic.
-pub fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
+pub(crate) fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
     let _alone = alone();
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let disk = dir.path().join("disk.raw");
@@ -60,7 +60,7 @@ impl Root {
     /// Found by trying: the root is blanked from its first data byte up to a place, and the first place at which the
     /// file's beginning can no longer be read is just behind that byte. No knowledge of squashfs but its header, and
     /// 30 or so runs of unsquashfs.
-    pub fn first_byte_of(&self, path: &str) -> u64 {
+    pub(crate) fn first_byte_of(&self, path: &str) -> u64 {
         // Data lies between the superblock (96 bytes) and the inode table.
         let (first, tables) = (96, number(&self.bytes(self.start + 64, 8)));
         let original = self.bytes(self.start + first, usize::try_from(tables - first).unwrap());

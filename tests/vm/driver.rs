@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use habuild::boot::{self, Accelerator, Options, Until};
 use habuild::sys::cmd::{Cmd, Running, Tool};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
 use super::node::alone;
@@ -146,6 +146,10 @@ fn child() {
 fn start_child(dir: &Path) -> (Running, u32) {
     let (image, tmp) = (disk(dir, "up\r\n", Then::Halt), dir.join("tmp"));
     fs::create_dir(&tmp).unwrap();
+    // The test harness has a main thread of its own, which habuild has not. The child inherits what is blocked here, so
+    // that its harness leaves the signals to `run`.
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();
     let mut child = Cmd::program(std::env::current_exe().unwrap())
         .args(["--exact", "driver::child", "--ignored", "--nocapture", "--test-threads=1"])
         .env("HABUILD_TEST_DISK", image)
@@ -153,6 +157,7 @@ fn start_child(dir: &Path) -> (Running, u32) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    before.thread_set_mask().unwrap();
     let mut console = BufReader::new(child.stdout().unwrap()).lines();
     assert!(console.any(|line| line.unwrap().contains("up")), "the machine did not start");
     // The rest is read so that the child never waits for us.

@@ -13,19 +13,19 @@ use habuild::sys::cmd::{Cmd, Tool};
 use tempfile::TempDir;
 
 /// The disk's size: larger than the image's, so that there is something to grow into.
-pub const DISK: ByteSize = ByteSize(20 << 30);
+pub(crate) const DISK: ByteSize = ByteSize(20 << 30);
 /// How long a boot may take. Emulation on a busy host is slow.
 const BOOT: Duration = Duration::from_secs(600);
 const USER: &str = "tester";
 
 /// Lets one machine run at a time: two would slow each other down into their timeouts.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The image that the environment variable `name` names.
-pub fn image(name: &str) -> PathBuf {
+pub(crate) fn image(name: &str) -> PathBuf {
     let path = std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set: it is the path of a qcow2 image"));
     let path = PathBuf::from(path);
     assert!(path.is_file(), "{name} is {}, which is not a file", path.display());
@@ -33,7 +33,7 @@ pub fn image(name: &str) -> PathBuf {
 }
 
 /// The options with which images are booted here.
-pub fn options(image: &Path, firmware: Firmware) -> Options {
+pub(crate) fn options(image: &Path, firmware: Firmware) -> Options {
     Options {
         firmware,
         disk_size: Some(DISK),
@@ -45,7 +45,7 @@ pub fn options(image: &Path, firmware: Firmware) -> Options {
 
 /// A node that has booted.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     machine: Machine,
     firmware: Firmware,
     port: u16,
@@ -55,7 +55,7 @@ pub struct Node {
 
 impl Node {
     /// Boots `image` and waits until ssh answers.
-    pub fn boot(image: &Path, firmware: Firmware) -> Self {
+    pub(crate) fn boot(image: &Path, firmware: Firmware) -> Self {
         let alone = alone();
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("key");
@@ -84,12 +84,12 @@ impl Node {
     }
 
     /// The firmware it was booted with.
-    pub fn firmware(&self) -> Firmware {
+    pub(crate) fn firmware(&self) -> Firmware {
         self.firmware
     }
 
     /// Runs a shell script as root and returns what it wrote to standard output.
-    pub fn root(&self, script: &str) -> Result<String> {
+    pub(crate) fn root(&self, script: &str) -> Result<String> {
         let output = Cmd::new(Tool::Ssh)
             .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"])
             .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-F", "none"])
@@ -102,18 +102,18 @@ impl Node {
     }
 
     /// Everything that the console has said so far.
-    pub fn console(&mut self) -> Vec<String> {
+    pub(crate) fn console(&mut self) -> Vec<String> {
         self.machine.catch_up().unwrap();
         self.machine.tail(usize::MAX)
     }
 
     /// What a reboot must not change.
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         self.root("cat /etc/machine-id; sha256sum /etc/ssh/ssh_host_*_key.pub").unwrap()
     }
 
     /// Reboots it from the inside and waits until ssh answers again.
-    pub fn reboot(&mut self) {
+    pub(crate) fn reboot(&mut self) {
         let before = self.boot_id().unwrap();
         // The connection may end before the answer comes; the new boot id tells whether it worked.
         let _ = self.root("systemctl reboot");

@@ -7,7 +7,7 @@ const LONGEST: u64 = 20;
 
 /// Units that only wait, and took longer than allowed, in the output of
 /// `systemctl show '*' -p Id -p InactiveExitTimestampMonotonic -p ActiveEnterTimestampMonotonic`.
-pub fn slow_units(shown: &str) -> Vec<String> {
+pub(crate) fn slow_units(shown: &str) -> Vec<String> {
     let mut slow = Vec::new();
     for block in shown.split("\n\n") {
         let values: BTreeMap<&str, &str> = block.lines().filter_map(|line| line.split_once('=')).collect();
@@ -24,7 +24,7 @@ pub fn slow_units(shown: &str) -> Vec<String> {
 }
 
 /// Lines such as `A start job is running for NAME (1min 2s / no limit)` with more than the allowed time.
-pub fn slow_jobs(console: &[String]) -> Vec<String> {
+pub(crate) fn slow_jobs(console: &[String]) -> Vec<String> {
     let slow = |line: &&String| {
         let Some((_, job)) = line.split_once(" job is running for ") else { return false };
         let Some((elapsed, _)) = job.rsplit_once('(').and_then(|(_, times)| times.split_once(" / ")) else {

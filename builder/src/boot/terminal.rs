@@ -17,7 +17,8 @@ pub(super) type Keyboard = Arc<Mutex<Option<ChildStdin>>>;
 /// SIGINT, SIGTERM and SIGHUP, held back so that the machine is ended in order; as before when dropped.
 ///
 /// Signals are blocked and waited for by a thread, because a handler would need unsafe code. Children inherit the
-/// mask, which does not matter: they are ended by SIGKILL.
+/// mask, which does not matter: they are ended by SIGKILL. A signal goes to any thread that does not block it: the threads
+/// there are must have been started behind [`Signals::hold`], as they are in habuild.
 #[derive(Debug)]
 pub(super) struct Signals {
     before: SigSet,
