@@ -1,0 +1,62 @@
+# What people run. Anything longer than ten lines of shell belongs into tests/ or into habuild itself.
+
+HABUILD := target/release/habuild
+VM_NOBLE := target/vm/noble/harbor-node.qcow2
+VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
+VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
+	cargo test --quiet --package habuild --features vm --test vm --
+
+.PHONY: help image test test-vm check setup setup-tests build firstboot vm-images clean
+
+help:
+	@echo 'make image    bake the default image into out/harbor-node'
+	@echo 'make test     every test but the long boots (40 minutes at most on 2 cores)'
+	@echo 'make test-vm  every boot'
+	@echo 'make check    what is quick: format, lints, documentation, pure tests'
+	@echo 'make clean    remove target/ and out/; the cache stays (habuild cache gc)'
+
+# Packages, the musl target; the other targets call it.
+setup:
+	@sh tests/setup.sh
+
+setup-tests:
+	@sh tests/setup.sh tests
+
+build: setup
+	cargo build --quiet --release --package habuild
+
+# Static, so that one build runs on every release.
+firstboot: setup
+	cargo build --quiet --release --target x86_64-unknown-linux-musl --package habuild-firstboot
+
+# `lock` asks only for the archive's index, so its exit code 4 means that the archive does not answer.
+image: build firstboot
+	@if ls out/harbor-node/*.lock >/dev/null 2>&1 || $(HABUILD) lock harbor-node >/dev/null || [ $$? -ne 4 ]; then \
+		name=harbor-node; \
+	else \
+		name=harbor-node-bookworm; \
+		echo "make image: the Ubuntu archive does not answer; going on with Debian ($$name)" >&2; \
+	fi; \
+	$(HABUILD) image $$name && echo "boot it: $(HABUILD) boot out/$$name/$$name.qcow2"
+
+test: setup-tests build firstboot vm-images
+	cargo test --quiet --workspace
+	$(VM_TESTS) --skip corrupt
+	@echo 'make test: passed; left out: the boots of damaged images (make test-vm)'
+
+test-vm: setup-tests vm-images
+	$(VM_TESTS)
+
+vm-images: build firstboot
+	$(HABUILD) image harbor-node --output $(dir $(VM_NOBLE))
+	$(HABUILD) image harbor-node-bookworm --output $(dir $(VM_BOOKWORM))
+
+check: setup
+	cargo fmt --check
+	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
+	cargo test --quiet --workspace --lib --bins --test spec --test formats --test firstboot
+
+clean:
+	cargo clean
+	rm -rf out
