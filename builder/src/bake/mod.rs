@@ -8,6 +8,7 @@
 pub mod clean;
 pub mod initrd;
 pub mod install;
+mod network;
 pub mod pack;
 pub mod packages;
 pub mod rootfs;

@@ -10,18 +10,15 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::network::{CONNECTIONS, agent};
 use crate::plan::lock::Package;
 use crate::report::{Failure, Fault};
 use crate::sys::cmd::{Cmd, Tool};
 use crate::sys::digest::{Digest, Hashing};
 use crate::sys::file;
-
-/// Connections at once: archives answer each from disk, and more than this many slow one another down.
-const CONNECTIONS: usize = 8;
 
 /// How often one package is asked for before its archive counts as down.
 const TRIES: usize = 3;
@@ -228,17 +225,6 @@ impl Packages {
         file::write_atomic(&path, text.as_bytes())?;
         Ok(text)
     }
-}
-
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .max_idle_connections_per_host(CONNECTIONS)
-        .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_secs(30)))
-        .timeout_recv_body(Some(Duration::from_secs(600)))
-        .user_agent(concat!("habuild/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into()
 }
 
 fn download(agent: &ureq::Agent, url: &str, to: &Path, package: &Package) -> Result<()> {
