@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use habuild::boot::{self, Accelerator, Options, Until};
 use habuild::sys::cmd::{Cmd, Running, Tool};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::node::alone;
@@ -134,30 +134,18 @@ fn a_smaller_disk_is_refused() {
     assert_eq!(failure, "a disk of 4096 bytes is smaller than the image, which has 1048576");
 }
 
-/// The child of the next tests: a habuild that runs until it is ended.
-#[test]
-#[ignore = "started by the tests below"]
-fn child() {
-    let image = std::env::var_os("HABUILD_TEST_DISK").expect("this is not a test of its own");
-    boot::run(&Options { until: None, show_console: true, ..options(Path::new(&image)) }).unwrap();
-}
-
-/// Starts `child` on a disk in `dir` and waits until its machine runs. Its temporary files lie in `dir`/tmp.
+/// Starts `habuild boot` on a disk in `dir` and waits until its machine runs. Its temporary files lie in `dir`/tmp.
 fn start_child(dir: &Path) -> (Running, u32) {
     let (image, tmp) = (disk(dir, "up\r\n", Then::Halt), dir.join("tmp"));
     fs::create_dir(&tmp).unwrap();
-    // The test harness has a main thread of its own, which habuild has not. The child inherits what is blocked here, so
-    // that its harness leaves the signals to `run`.
-    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
-    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();
-    let mut child = Cmd::program(std::env::current_exe().unwrap())
-        .args(["--exact", "driver::child", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("HABUILD_TEST_DISK", image)
+    let mut child = Cmd::program(env!("CARGO_BIN_EXE_habuild"))
+        .arg("boot")
+        .arg(image)
+        .args(["--accelerator", "tcg", "--memory", "128", "--cpus", "1"])
         .env("TMPDIR", tmp)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    before.thread_set_mask().unwrap();
     let mut console = BufReader::new(child.stdout().unwrap()).lines();
     assert!(console.any(|line| line.unwrap().contains("up")), "the machine did not start");
     // The rest is read so that the child never waits for us.
