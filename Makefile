@@ -6,13 +6,14 @@ VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
-.PHONY: help image test test-vm check setup setup-tests build firstboot vm-images clean
+.PHONY: help image test test-vm check setup setup-tests build firstboot vm-images bench bench-readme clean
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
 	@echo 'make test     every test but the long boots (40 minutes at most on 2 cores)'
 	@echo 'make test-vm  every boot'
 	@echo 'make check    what is quick: format, lints, documentation, pure tests'
+	@echo 'make bench    what a build costs, next to other tools'
 	@echo 'make clean    remove target/ and out/; the cache stays (habuild cache gc)'
 
 # Packages, the musl target; the other targets call it.
@@ -50,6 +51,14 @@ test-vm: setup-tests vm-images
 vm-images: build firstboot
 	$(HABUILD) image harbor-node --output $(dir $(VM_NOBLE))
 	$(HABUILD) image harbor-node-bookworm --output $(dir $(VM_BOOKWORM))
+
+# Prints ratios measured in one run (10 minutes); `bench-readme` copies them into the README.
+bench: firstboot
+	cargo bench --quiet --package habuild --bench bench
+
+bench-readme:
+	@sed -i -e '/<!-- bench:begin -->/,/<!-- bench:end -->/{//!d}' \
+	        -e '/<!-- bench:begin -->/r target/bench/table.md' README.md
 
 check: setup
 	cargo fmt --check

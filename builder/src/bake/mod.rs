@@ -68,7 +68,7 @@ pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
         let initrd = scope.spawn(move || -> Result<(PathBuf, Layer, PathBuf)> {
             let (_, tools) = join(tools)?;
             let tools = tools.into_iter().next().context("no tools tree")?;
-            let layer = match resources.store.find(plan.initrd)? {
+            let layer = match resources.store.take(plan.initrd)? {
                 Some(layer) => layer,
                 None => {
                     let bottom = bottom.recv().map_err(|_| anyhow!("the bottom layer could not be baked"))?;
@@ -117,7 +117,7 @@ fn fetch_packages(plan: &Plan, resources: &Resources) -> Result<()> {
 
 fn make_initrd(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
     let _lock = store.lock(plan.initrd)?;
-    if let Some(layer) = store.find(plan.initrd)? {
+    if let Some(layer) = store.take(plan.initrd)? {
         return Ok(layer);
     }
     let event = Event::start("bake", initrd::NAME);
@@ -140,7 +140,7 @@ fn bake_chain(
         for planned in layers {
             let lock = store.lock(planned.key)?;
             let scratch = store.scratch()?;
-            let tree = if let Some(layer) = store.find(planned.key)? {
+            let tree = if let Some(layer) = store.take(planned.key)? {
                 Event::start("bake", &planned.name).done("cached", &layer.digest.short());
                 let tree = store.tree(&layer, scratch.path())?;
                 commits.push(scope.spawn(move || Ok(layer)));

@@ -10,6 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -149,6 +150,19 @@ impl Packages {
         Err(Failure::new(Fault::Input, what).because(error).remedy(remedy).into())
     }
 
+    /// Removes the files that no build has used for `age`; gives how many bytes went.
+    pub fn remove_unused(&self, age: Duration) -> Result<u64> {
+        let mut freed = 0;
+        for entry in fs::read_dir(&self.root).with_context(|| format!("failed to list {}", self.root.display()))? {
+            let path = entry.with_context(|| format!("failed to list {}", self.root.display()))?.path();
+            if file::unused_for(&path).is_some_and(|unused| unused >= age) {
+                freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                file::remove(&path)?;
+            }
+        }
+        Ok(freed)
+    }
+
     /// Lays `packages` out as a repository in the empty directory `at`, each hashed again on the way.
     pub fn repository(&self, packages: &[Package], suite: &str, at: &Path) -> Result<()> {
         let stanzas: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
@@ -205,6 +219,7 @@ impl Packages {
             .remedy("run the build again: it is fetched anew")
             .into());
         }
+        file::touch(&deb)?;
         let name = format!("{}.deb", package.sha256);
         fs::hard_link(&deb, at.join(&name)).with_context(|| format!("failed to link {}", deb.display()))?;
         let control = self.control(package, &deb)?;
@@ -219,6 +234,7 @@ impl Packages {
     fn control(&self, package: &Package, deb: &Path) -> Result<String> {
         let path = self.root.join(format!("{}.control", package.sha256));
         if let Ok(text) = fs::read_to_string(&path) {
+            file::touch(&path)?;
             return Ok(text);
         }
         let text = Cmd::new(Tool::DpkgDeb).arg("--field").arg(deb).output_text()?;
@@ -255,6 +271,7 @@ fn download(agent: &ureq::Agent, url: &str, to: &Path, package: &Package) -> Res
 pub fn fetch_pinned(packages: &Packages, url: &str, sha256: Digest, offline: bool) -> Result<PathBuf> {
     let at = packages.root.join(format!("{sha256}.file"));
     if at.is_file() && Digest::of_file(&at)?.0 == sha256 {
+        file::touch(&at)?;
         return Ok(at);
     }
     if offline {

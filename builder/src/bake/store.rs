@@ -13,6 +13,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,15 @@ impl Store {
         let Ok(layer) = serde_json::from_str::<Layer>(&text) else { return Ok(None) };
         let whole = fs::metadata(self.tar(&layer)).is_ok_and(|metadata| metadata.len() == layer.length);
         Ok(whole.then_some(layer))
+    }
+
+    /// The layer of `key`, noted as used: what no build uses for long is cleaned away.
+    pub fn take(&self, key: Digest) -> Result<Option<Layer>> {
+        let layer = self.find(key)?;
+        if layer.is_some() {
+            file::touch(&self.key_file(key))?;
+        }
+        Ok(layer)
     }
 
     /// Every layer, sorted by key.
@@ -183,6 +193,19 @@ impl Store {
         file::remove(&self.key_file(layer.key))?;
         file::remove(&self.tree_path(layer.key))?;
         file::remove(&self.tar(layer))
+    }
+
+    /// Forgets the layers that no build has used for `age`; gives how many. `sweep` then removes the tars and trees:
+    /// a tar may belong to several layers.
+    pub fn forget_unused(&self, age: Duration) -> Result<usize> {
+        let mut forgotten = 0;
+        for layer in self.layers()? {
+            if file::unused_for(&self.key_file(layer.key)).is_some_and(|unused| unused >= age) {
+                file::remove(&self.key_file(layer.key))?;
+                forgotten += 1;
+            }
+        }
+        Ok(forgotten)
     }
 
     /// Removes everything; packages and indexes too.

@@ -1,12 +1,14 @@
 //! `habuild cache`: runs inside the user namespace, since an ordinary user's layers belong to subordinate ids.
-#![expect(clippy::print_stdout, reason = "the answer is what was asked for")]
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::paths;
+use super::say::say;
+use crate::bake::packages::Packages;
 use crate::bake::store::Store;
 use crate::report::{self, Failure, Fault};
 use crate::sys::userns;
@@ -33,8 +35,11 @@ enum Action {
     /// Remove what no layer uses, damaged layers included
     Gc {
         /// Remove every layer and every package
-        #[arg(long)]
+        #[arg(long, conflicts_with = "unused")]
         all: bool,
+        /// Remove also the layers and packages that no build has used for so many days
+        #[arg(long, value_name = "DAYS")]
+        unused: Option<u32>,
     },
 }
 
@@ -43,13 +48,18 @@ pub(super) fn outside(args: &CacheArgs) -> Result<u8> {
     userns::check_host()?;
     let cache = paths::cache(args.cache.as_deref())?.display().to_string();
     let mut arguments = vec![COMMAND, "--cache", &cache];
+    let days;
     match &args.action {
         Action::List => arguments.push("list"),
         Action::Verify => arguments.push("verify"),
-        Action::Gc { all } => {
+        Action::Gc { all, unused } => {
             arguments.push("gc");
             if *all {
                 arguments.push("--all");
+            }
+            if let Some(unused) = unused {
+                days = unused.to_string();
+                arguments.extend(["--unused", &days]);
             }
         }
     }
@@ -63,13 +73,13 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
     match args.action {
         Action::List => {
             for layer in store.layers()? {
-                println!(
+                say(format_args!(
                     "{:10} {}  {:>9}  {}",
                     layer.name,
                     layer.key.short(),
                     report::size(layer.length),
                     layer.digest
-                );
+                ));
             }
             Ok(0)
         }
@@ -78,10 +88,10 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
             let mut damaged = 0;
             for layer in store.layers()? {
                 match store.verify(&layer, scratch.path())? {
-                    None => println!("{:10} {}  whole", layer.name, layer.key.short()),
+                    None => say(format_args!("{:10} {}  whole", layer.name, layer.key.short())),
                     Some(words) => {
                         damaged += 1;
-                        println!("{:10} {}  damaged: {words}", layer.name, layer.key.short());
+                        say(format_args!("{:10} {}  damaged: {words}", layer.name, layer.key.short()));
                     }
                 }
             }
@@ -92,22 +102,30 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                 .remedy("habuild cache gc removes them; the next build makes them anew")
                 .into())
         }
-        Action::Gc { all } => {
+        Action::Gc { all, unused } => {
             let _alone = store.alone()?;
             if all {
                 store.clear()?;
-                println!("emptied {}", cache.display());
+                say(format_args!("emptied {}", cache.display()));
                 return Ok(0);
             }
             let scratch = store.scratch()?;
             for layer in store.layers()? {
                 if let Some(words) = store.verify(&layer, scratch.path())? {
-                    println!("{:10} {}  removed: {words}", layer.name, layer.key.short());
+                    say(format_args!("{:10} {}  removed: {words}", layer.name, layer.key.short()));
                     store.forget(&layer)?;
                 }
             }
             drop(scratch);
-            println!("freed {}", report::size(store.sweep()?));
+            let mut freed = 0;
+            if let Some(days) = unused {
+                let age = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
+                let layers = store.forget_unused(age)?;
+                freed += Packages::open(&cache)?.remove_unused(age)?;
+                say(format_args!("removed {layers} layers that no build has used for {days} days"));
+            }
+            freed += store.sweep()?;
+            say(format_args!("freed {}", report::size(freed)));
             Ok(0)
         }
     }

@@ -1,5 +1,5 @@
 //! `habuild check`: every problem of the files named, and the list of image lints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer is what was asked for")]
+#![expect(clippy::print_stderr, reason = "the answer is what was asked for")]
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::paths::Root;
+use super::say::say;
 use crate::assemble::lint::LINTS;
 use crate::report::{Failure, Fault, Report};
 use crate::spec;
@@ -25,7 +26,7 @@ pub(super) struct CheckArgs {
 pub(super) fn run(root: Result<Root>, args: &CheckArgs) -> Result<u8> {
     if args.list {
         for lint in LINTS {
-            println!("{:14} {}", lint.name, lint.description);
+            say(format_args!("{:14} {}", lint.name, lint.description));
         }
         return Ok(0);
     }
@@ -38,7 +39,7 @@ pub(super) fn run(root: Result<Root>, args: &CheckArgs) -> Result<u8> {
     let mut problems = 0;
     for file in &args.files {
         match spec::check_file(&root.path, file) {
-            Ok(()) => println!("{}: ok", file.display()),
+            Ok(()) => say(format_args!("{}: ok", file.display())),
             Err(error) => match error.downcast_ref::<Report>() {
                 Some(report) => {
                     eprintln!("{report}");

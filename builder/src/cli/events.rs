@@ -1,5 +1,5 @@
 //! What a person or a program sees of a build: one JSON event a line, live lines on a terminal, or plain lines.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the room that speaks")]
+#![expect(clippy::print_stderr, reason = "the room that speaks")]
 #![expect(clippy::disallowed_methods, reason = "an event says when it happened; no artifact sees it")]
 
 use std::fmt;
@@ -13,6 +13,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::say::say;
 
 /// Who listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +188,7 @@ impl Speaker {
         let Fields { event, stage, name, result, seconds, message, .. } = fields;
         let line = Line { time: now(), event, stage, name, result, seconds: *seconds, message };
         if let Ok(text) = serde_json::to_string(&line) {
-            println!("{text}");
+            say(format_args!("{text}"));
         }
     }
 

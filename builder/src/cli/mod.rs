@@ -8,6 +8,7 @@ mod check;
 mod events;
 mod paths;
 mod plan;
+mod say;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

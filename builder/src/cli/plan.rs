@@ -1,5 +1,4 @@
 //! `habuild plan` and `habuild lock`, and the way from a spec to a plan that `image` takes too.
-#![expect(clippy::print_stdout, reason = "the plan is what was asked for")]
 
 use std::path::PathBuf;
 
@@ -8,6 +7,7 @@ use serde::Serialize;
 
 use super::SpecArgs;
 use super::paths::{self, Root};
+use super::say::say;
 use crate::bake::packages::{Origin, Packages};
 use crate::bake::store::Store;
 use crate::plan::layer::PlannedLayer;
@@ -147,20 +147,20 @@ pub(super) fn show(root: &Root, args: &SpecArgs) -> Result<u8> {
         missing_packages,
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&shown).context("a plan that cannot be written")?);
+        say(format_args!("{}", serde_json::to_string_pretty(&shown).context("a plan that cannot be written")?));
         return Ok(0);
     }
-    println!("image {} on {}", shown.image, shown.base);
+    say(format_args!("image {} on {}", shown.image, shown.base));
     for layer in &shown.layers {
         let state = if layer.cached { "cached" } else { "to bake" };
-        println!("  {:10} {}  {state:8} {:3} packages", layer.name, layer.key.short(), layer.packages);
+        say(format_args!("  {:10} {}  {state:8} {:3} packages", layer.name, layer.key.short(), layer.packages));
         if let Some(difference) = &layer.difference {
-            println!("             {difference}");
+            say(format_args!("             {difference}"));
         }
     }
-    println!("  {:10} {}", "disk", shown.disk.short());
-    println!("packages to fetch: {missing_packages}");
-    println!("output: {}", shown.output.display());
+    say(format_args!("  {:10} {}", "disk", shown.disk.short()));
+    say(format_args!("packages to fetch: {missing_packages}"));
+    say(format_args!("output: {}", shown.output.display()));
     Ok(0)
 }
 
@@ -185,9 +185,9 @@ pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
     crate::export::prepare_output(&output)?;
     file::write_atomic(&path, lock.text()?.as_bytes())?;
     if !args.json {
-        println!("{}", path.display());
+        say(format_args!("{}", path.display()));
         for change in changes.into_iter().flatten() {
-            println!("  {change}");
+            say(format_args!("  {change}"));
         }
     }
     Ok(0)

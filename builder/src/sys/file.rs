@@ -4,9 +4,12 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
+use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::time::TimeSpec;
 
 /// Tells the temporary files of this process' threads apart.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -70,6 +73,19 @@ pub fn remove(path: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Lock {
     _file: Flock<File>,
+}
+
+/// Notes that a file of a cache was used just now, in its modification time.
+pub fn touch(path: &Path) -> Result<()> {
+    let now = TimeSpec::UTIME_NOW;
+    utimensat(AT_FDCWD, path, &now, &now, UtimensatFlags::NoFollowSymlink)
+        .with_context(|| format!("failed to set the time of {}", path.display()))
+}
+
+/// How long ago a file was last used, if that can be told.
+#[must_use]
+pub fn unused_for(path: &Path) -> Option<Duration> {
+    fs::symlink_metadata(path).ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// Waits for the lock at `path`.
