@@ -1,0 +1,23 @@
+//! Bakes for real, in the sandbox: equal bits for root and an ordinary user, bad input, cut-off builds, keys, the cache.
+//!
+//! One bake of the default image fills a cache that most tests then share or copy; packages come from the user's own
+//! cache where it has them. Needs what `make setup-tests` installs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "bake/bits.rs"]
+mod bits;
+#[path = "bake/cached.rs"]
+mod cached;
+#[path = "bake/cuts.rs"]
+mod cuts;
+#[path = "bake/hosts.rs"]
+mod hosts;
+#[path = "bake/keys.rs"]
+mod keys;
+#[path = "bake/mirror.rs"]
+mod mirror;
+#[path = "bake/place.rs"]
+mod place;
+#[path = "bake/sources.rs"]
+mod sources;

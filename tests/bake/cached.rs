@@ -1,0 +1,114 @@
+//! The cache and the output directory: nothing changed, something changed, two builds at once, damage.
+#![allow(clippy::disallowed_methods, reason = "starts several habuilds at once")]
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::place::{Place, alone, failure, run, warm};
+
+/// The results of the events of `habuild image --json`, by name.
+fn results(place: &Place, more: &[&str]) -> Vec<(String, String)> {
+    let events = run(place.locked("image").args(["--json", "--offline"]).args(more));
+    let events = events.lines().map(|line| serde_json::from_str::<Value>(line).expect("not one JSON value a line"));
+    let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+    let done = events.filter(|event| event["event"] == "done");
+    done.map(|event| (text(&event, "name"), text(&event, "result"))).collect()
+}
+
+#[test]
+fn a_second_run_does_nothing_and_a_changed_artifact_is_noticed() {
+    warm();
+    let _alone = alone();
+    let place = Place::sharing();
+    let unchanged = [("harbor-node".to_owned(), "unchanged".to_owned())];
+    assert!(results(&place, &[]).contains(&("qcow2".into(), "written".into())));
+    assert_eq!(results(&place, &[]), unchanged);
+    assert_eq!(results(&place, &["--verify"]), unchanged);
+
+    let image = place.path("out/harbor-node.qcow2");
+    let time = fs::metadata(&image).unwrap().modified().unwrap();
+    let mut bytes = fs::read(&image).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&image, &bytes).unwrap();
+    assert!(results(&place, &[]).len() > 1, "a new time was not noticed");
+
+    bytes[middle] ^= 1;
+    assert_eq!(fs::read(&image).unwrap(), bytes, "the same bits again");
+    bytes[middle] ^= 1;
+    fs::write(&image, &bytes).unwrap();
+    fs::File::options().write(true).open(&image).unwrap().set_modified(time).unwrap();
+    assert_eq!(results(&place, &[]), unchanged, "size and time are all that is looked at");
+    assert!(results(&place, &["--verify"]).len() > 1, "--verify did not read the artifact");
+    place.assert_whole();
+}
+
+#[test]
+fn two_builds_at_once_and_a_gc_between_them() {
+    warm();
+    let _alone = alone();
+    let (one, two) = (Place::sharing(), Place::sharing());
+    for place in [&one, &two] {
+        place.change_last_layer("two at once");
+    }
+    let start = |place: &Place| place.locked("image").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let builds = [start(&one), start(&two)];
+    let mut refused = 0;
+    // As often as it can while the builds run; each is refused or finds nothing to remove.
+    let ended = builds.map(|build| std::thread::spawn(move || build.wait_with_output().unwrap()));
+    while ended.iter().any(|build| !build.is_finished()) {
+        let gc = one.habuild("cache").arg("gc").output().unwrap();
+        refused += usize::from(gc.status.code() == Some(3));
+    }
+    for build in ended {
+        let output = build.join().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(refused > 0, "no gc ran while a build did");
+    let sums = |place: &Place| fs::read_to_string(place.path("out/SHA256SUMS")).unwrap();
+    assert_eq!(sums(&one), sums(&two));
+    one.assert_whole();
+    two.assert_whole();
+}
+
+#[test]
+fn a_damaged_layer_is_found_removed_and_made_again() {
+    warm();
+    let _alone = alone();
+    let place = Place::copying();
+    let plan = place.plan();
+    let key = plan["layers"][4]["key"].as_str().unwrap();
+    let record = fs::read_to_string(place.cache().join(format!("keys/{key}.json"))).unwrap();
+    let record: Value = serde_json::from_str(&record).unwrap();
+    let tar = place.cache().join(format!("layers/{}.tar", record["digest"].as_str().unwrap()));
+    let mut bytes = fs::read(&tar).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&tar, &bytes).unwrap();
+    let (code, message) = failure(place.habuild("cache").arg("verify"));
+    assert_eq!(code, 5, "{message}");
+    assert!(message.contains("1 layers are damaged") && message.contains("habuild cache gc"), "{message}");
+    // A build that needs its tree finds the damage too.
+    let (code, message) = failure(place.locked("image").arg("--offline"));
+    assert_eq!(code, 5, "{message}");
+    assert!(message.contains("damaged") && message.contains("habuild cache gc"), "{message}");
+    let removed = run(place.habuild("cache").arg("gc"));
+    assert!(removed.contains("firstboot") && removed.contains("removed: "), "{removed}");
+    run(place.locked("image").arg("--offline"));
+    place.assert_whole();
+    let listed = run(place.habuild("cache").arg("list"));
+    assert_eq!(listed.lines().filter(|line| line.starts_with("firstboot")).count(), 1, "{listed}");
+}
+
+#[test]
+fn the_plan_for_people_says_what_is_cached_and_why_a_layer_is_not() {
+    let place = Place::sharing();
+    let text = run(&mut place.locked("plan"));
+    assert_eq!(text.lines().filter(|line| line.contains(" cached ")).count(), 5, "{text}");
+    place.change_last_layer("plan");
+    let text = run(&mut place.locked("plan"));
+    assert!(text.contains("firstboot ") && text.contains("habuild-firstboot.service"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains(" cached ")).count(), 4, "{text}");
+}

@@ -1,0 +1,90 @@
+//! Builds that are cut off: by ctrl-C, by SIGTERM, by `kill -9` at every event.
+#![allow(clippy::disallowed_methods, reason = "starts habuild in a process group of its own")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::place::{Place, alone, run, warm};
+
+/// Runs a build and sends it `signal` at its event number `at`. `None` when it ended before, else its exit code or -1.
+fn cut(place: &Place, at: usize, signal: Signal) -> Option<i32> {
+    let mut command = place.locked("image");
+    let mut build = command.args(["--json", "--offline"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut events = BufReader::new(build.stdout.take().unwrap()).lines();
+    let reached = events.by_ref().take(at + 1).count() == at + 1;
+    if reached {
+        kill(Pid::from_raw(build.id().try_into().unwrap()), signal).unwrap();
+    }
+    let status = build.wait().unwrap();
+    drop(events);
+    assert_no_process(place);
+    reached.then(|| status.code().unwrap_or(-1))
+}
+
+/// Nothing that worked for the build is left. Children end with their parent, but not in the same instant.
+fn assert_no_process(place: &Place) {
+    let needle = place.cache().display().to_string();
+    let working = || -> Vec<String> {
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let line = String::from_utf8_lossy(&fs::read(path.join("cmdline")).ok()?).replace('\0', " ");
+            let directory = fs::read_link(path.join("cwd")).map(|cwd| cwd.display().to_string()).unwrap_or_default();
+            (line.contains(&needle) || directory.contains(&needle)).then_some(line)
+        });
+        processes.collect()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !working().is_empty() {
+        assert!(Instant::now() < deadline, "left over: {:?}", working());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_build_that_is_killed_at_any_event_loses_nothing() {
+    warm();
+    let _alone = alone();
+    let place = Place::copying();
+    super::place::lend_packages(&warm().root.join("cache/packages"), place.cache());
+    let mut cuts = 0;
+    for at in 0.. {
+        // Each round has the upper layers to bake again, so that each is cut in the midst of the same work.
+        place.forget(&["docker", "firstboot"]);
+        let _ = fs::remove_dir_all(place.path("out"));
+        let Some(code) = cut(&place, at, Signal::SIGKILL) else { break };
+        if code == 0 {
+            // The last event: the process had ended.
+            break;
+        }
+        assert_eq!(code, -1);
+        cuts += 1;
+        place.assert_whole();
+    }
+    assert!(cuts >= 10, "only {cuts} events");
+    run(place.locked("image").args(["--offline", "--format", "raw,qcow2"]));
+    let sums = |file: std::path::PathBuf| fs::read_to_string(file).unwrap();
+    assert_eq!(sums(place.path("out/SHA256SUMS")), sums(warm().root.join("out/SHA256SUMS")));
+    // Scratch of killed builds goes with the next gc.
+    run(place.habuild("cache").arg("gc"));
+    assert_eq!(fs::read_dir(place.cache().join("work")).unwrap().count(), 0);
+}
+
+#[test]
+fn ctrl_c_and_sigterm_end_a_build_cleanly() {
+    warm();
+    let _alone = alone();
+    let place = Place::sharing();
+    for (round, signal) in [Signal::SIGINT, Signal::SIGTERM].into_iter().enumerate() {
+        place.change_last_layer(&format!("round {round}"));
+        // The squashfs is being made.
+        let code = cut(&place, 12, signal).expect("the build ended before");
+        assert_ne!(code, 0);
+        place.assert_whole();
+        assert!(!place.path("out/manifest.json").exists());
+    }
+}

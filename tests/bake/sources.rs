@@ -1,0 +1,108 @@
+//! Packages that cannot be had, and packages that are not what they should be.
+
+use std::fs;
+
+use super::mirror::{Manner, Mirror};
+use super::place::{Place, alone, failure, run, warm};
+
+/// A project whose cache lacks the ceph layer and every package, and an archive for it.
+fn place(manner: Manner) -> (Place, Mirror) {
+    let place = Place::copying();
+    place.forget(&["ceph", "docker", "firstboot"]);
+    (place, Mirror::start(&warm().lock, &warm().root.join("cache/packages"), manner))
+}
+
+#[test]
+fn a_mirror_that_goes_down_half_way() {
+    let _alone = alone_after_warm();
+    let (place, mirror) = self::place(Manner::DownAfter(10));
+    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url]));
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("package ") && message.contains("could not be had"), "{message}");
+    assert!(message.contains("remedy: try again"), "{message}");
+    assert!(mirror.served() >= 10);
+    place.assert_whole();
+    // What has arrived is kept: the next run asks for the rest only.
+    let kept = fs::read_dir(place.cache().join("packages")).unwrap().count();
+    assert!(kept >= 10, "{kept} files");
+    let good = Mirror::start(&warm().lock, &warm().root.join("cache/packages"), Manner::Good);
+    run(place.locked("image").args(["--mirror", &good.url]));
+    assert_eq!(good.served() + kept, 52, "40 packages of ceph, 12 of docker");
+    let plan = place.plan();
+    assert!(plan["layers"].as_array().unwrap().iter().all(|layer| layer["cached"] == true), "{plan}");
+}
+
+#[test]
+fn a_package_with_a_wrong_byte() {
+    let _alone = alone_after_warm();
+    let (place, mirror) = self::place(Manner::Wrong("ceph-common"));
+    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url]));
+    assert_eq!(code, 4, "{message}");
+    assert!(
+        message.contains("package ceph-common ") && message.contains("is not the package that was locked"),
+        "{message}"
+    );
+    place.assert_whole();
+}
+
+#[test]
+fn a_version_that_is_gone_and_the_snapshot_that_has_it() {
+    let _alone = alone_after_warm();
+    let (place, mirror) = self::place(Manner::Dropped("ceph-common"));
+    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url]));
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("package ceph-common ") && message.contains("dropped this version"), "{message}");
+    place.assert_whole();
+    let snapshot = Mirror::start(&warm().lock, &warm().root.join("cache/packages"), Manner::Good);
+    run(place.locked("image").args(["--mirror", &mirror.url, "--set"]).arg(format!("base.snapshot={}", snapshot.url)));
+    assert_eq!(snapshot.served(), 1, "only what the mirror lacks");
+}
+
+#[test]
+fn offline_names_everything_that_is_missing() {
+    let _alone = alone_after_warm();
+    let place = Place::copying();
+    place.forget(&["docker", "firstboot"]);
+    let (code, message) = failure(place.locked("image").arg("--offline"));
+    assert_eq!(code, 4, "{message}");
+    assert!(message.contains("lacks 12 packages"), "{message}");
+    for name in ["docker.io ", "containerd ", "docker-compose-v2 "] {
+        assert!(message.contains(&format!("\n  {name}")), "{message}");
+    }
+    place.assert_whole();
+}
+
+#[test]
+fn a_package_that_does_not_exist() {
+    let _alone = alone_after_warm();
+    let place = Place::sharing();
+    let layer = place.path("layers/docker/layer.toml");
+    let text = fs::read_to_string(&layer).unwrap();
+    fs::write(&layer, text.replace("\"docker.io\", \"docker-compose-v2\"", "\"docker.io\", \"docker-compos\""))
+        .unwrap();
+    let (code, message) = failure(&mut place.habuild("image"));
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("layer docker: ubuntu noble has no package docker-compos\n"), "{message}");
+    assert!(message.contains("layers/docker/layer.toml"), "{message}");
+    place.assert_whole();
+}
+
+#[test]
+fn a_lock_for_something_else() {
+    let _alone = alone_after_warm();
+    let place = Place::sharing();
+    let (code, message) = failure(place.locked("image").args(["--base", "debian:bookworm"]));
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains(".lock") && message.contains("noble") && message.contains("bookworm"), "{message}");
+    fs::write(place.path("lock"), "version = 1\nthis is no lock\n").unwrap();
+    let (code, message) = failure(place.habuild("image").arg("--locked").arg(place.path("lock")));
+    assert_eq!(code, 2, "{message}");
+    assert!(message.contains("lock") && message.contains("2"), "{message}");
+    place.assert_whole();
+}
+
+/// Builds one at a time; the warm cache is made before the lock is taken, since making it takes the lock.
+fn alone_after_warm() -> std::sync::MutexGuard<'static, ()> {
+    warm();
+    alone()
+}
