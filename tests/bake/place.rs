@@ -216,7 +216,7 @@ pub(crate) fn failure(command: &mut Command) -> (i32, String) {
 pub(crate) fn as_user(name: &str, home: &Path, program: &Path) -> Command {
     let id = |kind: &str| run(Command::new("id").args([kind, name])).trim().to_owned();
     let mut command = root_command("setpriv");
-    command.args(["--reuid", &id("-u"), "--regid", &id("-g"), "--clear-groups", "--no-new-privs=0"]);
+    command.args(["--reuid", &id("-u"), "--regid", &id("-g"), "--clear-groups"]);
     command.args(["env", "-i", "PATH=/usr/bin:/bin"]).arg(format!("HOME={}", home.display())).arg(program);
     command
 }
