@@ -1,0 +1,158 @@
+//! Who may name whom: the stages in their order, and `firstboot::schema` as the only arrow between the crates.
+
+use super::{File, files, nothing};
+
+/// The rooms of the builder, and the rooms that each may name besides itself.
+///
+/// A stage names the ones before it, for their values; `sys` and `report` name no stage. Not here: `cli`, the table
+/// that joins them all.
+const ROOMS: [(&str, &[&str]); 8] = [
+    ("report", &[]),
+    ("sys", &["report"]),
+    ("spec", &["report", "sys"]),
+    ("plan", &["report", "sys", "spec"]),
+    ("bake", &["report", "sys", "spec", "plan"]),
+    ("assemble", &["report", "sys", "spec", "plan", "bake"]),
+    ("export", &["report", "sys", "spec", "plan", "bake", "assemble"]),
+    ("boot", &["report", "sys", "spec", "export"]),
+];
+
+/// What the node-config schema may use of the standard library: nothing that reaches outside the process.
+const PURE: [&str; 8] = ["borrow", "cmp", "collections", "fmt", "iter", "mem", "ops", "str"];
+
+/// Of `std::net`, what is only a value.
+const ADDRESSES: [&str; 3] = ["IpAddr", "Ipv4Addr", "Ipv6Addr"];
+
+#[test]
+fn stages_name_only_what_lies_before_them() {
+    let files = files();
+    let mut found = Vec::new();
+    for (room, may) in ROOMS {
+        let of_room: Vec<&File> = files.iter().filter(|file| room_of(file) == Some(room)).collect();
+        assert!(!of_room.is_empty(), "there is no room {room}: has it moved?");
+        for file in of_room {
+            for (line, other) in named_rooms(file) {
+                if other != room && !may.contains(&other.as_str()) {
+                    found.push(format!("{}:{line} names {other}; {room} may name {may:?}", file.path));
+                }
+            }
+        }
+    }
+    nothing("spec → plan → bake → assemble → export, and sys and report below them", &found);
+}
+
+#[test]
+fn every_room_has_its_rule() {
+    let known = |room: &str| ["cli", "lib", "main"].contains(&room) || ROOMS.iter().any(|(name, _)| *name == room);
+    let found: Vec<String> =
+        files().iter().filter(|file| room_of(file).is_some_and(|r| !known(r))).map(|file| file.path.clone()).collect();
+    nothing("a new room gets its line in tests/tidy/imports.rs", &found);
+}
+
+#[test]
+fn the_builder_names_only_the_schema_of_firstboot() {
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| file.is_rust() && file.path.starts_with("builder/")) {
+        let names = paths(file, "firstboot").into_iter().filter(|(_, name)| name != "schema");
+        found.extend(names.map(|(line, name)| format!("{}:{line} names firstboot::{name}", file.path)));
+    }
+    nothing("builder → firstboot::schema is the only arrow between the crates", &found);
+}
+
+#[test]
+fn the_schema_is_pure() {
+    let mut found = Vec::new();
+    for file in files().iter().filter(|file| file.path.starts_with("firstboot/src/schema/")) {
+        for (line, name) in paths(file, "std") {
+            if !PURE.contains(&name.as_str()) && name != "net" {
+                found.push(format!("{}:{line} uses std::{name}", file.path));
+            }
+        }
+        for (line, name) in paths(file, "net") {
+            if !ADDRESSES.contains(&name.as_str()) {
+                found.push(format!("{}:{line} uses std::net::{name}", file.path));
+            }
+        }
+        for krate in ["nix", "rustix", "libc"] {
+            found.extend(
+                paths(file, krate).into_iter().map(|(line, name)| format!("{}:{line} uses {krate}::{name}", file.path)),
+            );
+        }
+        let outside = paths(file, "crate").into_iter().filter(|(_, name)| name != "schema");
+        found.extend(outside.map(|(line, name)| format!("{}:{line} names crate::{name}", file.path)));
+    }
+    nothing("firstboot::schema is pure: it opens no file, starts no process, asks no server", &found);
+}
+
+/// The room that a file of the builder's library lies in.
+fn room_of(file: &File) -> Option<&str> {
+    let rest = file.path.strip_prefix("builder/src/")?;
+    rest.split('/').next()?.split('.').next()
+}
+
+/// The rooms that a file names, with the line: by `crate::`, or by climbing out.
+fn named_rooms(file: &File) -> Vec<(usize, String)> {
+    let mut named = paths(file, "crate");
+    // From a room's own file, `super` is the crate, except in a module inside the file.
+    let is_top = file.path.ends_with("/mod.rs") || file.path.matches('/').count() == 2;
+    for (number, line) in file.code() {
+        let climbs = line.contains(concat!("super::", "super"));
+        let leaves = is_top && ["use super::", "pub use super::"].iter().any(|start| line.starts_with(start));
+        if climbs || leaves {
+            named.push((number, "by `super` (write `crate`)".into()));
+        }
+    }
+    named
+}
+
+/// What follows `start::` in a file's code: one name each, also of `start::{a::b, c}`.
+fn paths(file: &File, start: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let code: String = file.code().map(|(number, line)| format!("\u{1}{number}\u{2}{line}\n")).collect();
+    let begin = format!("{start}::");
+    for (at, _) in code.match_indices(&begin) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let number = code[..at].rsplit_once('\u{1}').and_then(|(_, rest)| rest.split_once('\u{2}'));
+        let number = number.and_then(|(number, _)| number.parse().ok()).unwrap_or(0);
+        let rest = &code[at + begin.len()..];
+        found.extend(first_names(rest).into_iter().map(|name| (number, name)));
+    }
+    found
+}
+
+/// The first name of each path that `rest` begins with: one, or those between braces.
+fn first_names(rest: &str) -> Vec<String> {
+    let name = |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let Some(group) = rest.strip_prefix('{') else { return vec![name(rest)] };
+    let (mut depth, mut names, mut fresh) = (0, Vec::new(), true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => fresh = true,
+            _ if fresh && (c.is_alphabetic() || c == '_') => {
+                names.push(name(&group[at..]));
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+#[test]
+fn finds_paths() {
+    let text = "// use crate::cli;\nuse crate::plan::Plan;\nuse crate::{assemble::{self, gpt}, export,\n    boot};\nlet x = \
+                mycrate::bake();\n";
+    let file = File { path: "builder/src/x/y.rs".into(), text: text.into() };
+    let found: Vec<(usize, String)> = paths(&file, "crate");
+    let expected = [(2, "plan"), (3, "assemble"), (3, "export"), (3, "boot")].map(|(n, name)| (n, name.to_owned()));
+    assert_eq!(found, expected);
+    assert_eq!(room_of(&file), Some("x"));
+    let file = File { path: "builder/src/x/mod.rs".into(), text: "use super::plan;\n".into() };
+    assert_eq!(named_rooms(&file).len(), 1);
+}
