@@ -55,8 +55,9 @@ make_user() {
     id "$user" >/dev/null 2>&1 || { say "making user $user"; as_root useradd --create-home --shell /bin/sh "$user"; }
     for kind in uid gid; do
         ! grep -q "^$user:[0-9]*:65536$" "/etc/sub$kind" 2>/dev/null || continue
-        first=$(awk -F: 'BEGIN { end = 524288 } $2 + $3 > end { end = $2 + $3 } END { print end }' \
-            "/etc/sub$kind" 2>/dev/null || echo 524288)
+        # Through cat: whether awk prints anything when the file is not there differs from awk to awk.
+        first=$(cat "/etc/sub$kind" 2>/dev/null |
+            awk -F: 'BEGIN { end = 524288 } $2 + $3 > end { end = $2 + $3 } END { print end }')
         say "giving user $user $kind""s $first to $((first + 65535))"
         as_root usermod "--add-sub${kind}s" "$first-$((first + 65535))" "$user"
     done
