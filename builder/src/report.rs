@@ -91,7 +91,7 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// Whose fault a failure is; decides the exit code (DESIGN section 4).
+/// Whose fault a failure is; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The spec, the layer definitions or the command line: exit code 2.
@@ -207,11 +207,6 @@ impl Event {
     pub fn start(stage: &'static str, name: &str) -> Self {
         tracing::info!(target: "habuild::event", event = "start", stage, name);
         Self { stage, name: name.into(), began: std::time::Instant::now(), over: false }
-    }
-
-    /// Takes the beginning back: there was nothing to do.
-    pub fn forget(mut self) {
-        self.over = true;
     }
 
     /// Says that it is done: `result` is one word, `message` is for people.

@@ -52,8 +52,8 @@ fn a_full_disk_under_the_cache() {
     command = filled;
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
-    assert!(message.contains("disk is full") || message.contains("No space left on device"), "{message}");
-    assert!(message.contains("remedy: "), "{message}");
+    assert!(message.contains("the disk is full while layer base is baked"), "{message}");
+    assert!(message.contains("remedy: free some space"), "{message}");
     assert!(!place.path("out/manifest.json").exists());
 }
 

@@ -56,7 +56,7 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
     places::shape(&root, state_id, plan.epoch)?;
     check(&root)?;
     drop(overlay);
-    pack::settle_times(&upper, plan.epoch)?;
+    pack::settle(&upper, plan.epoch)?;
     // Mounted again: what the overlay had cached of the times is gone.
     let work = scratch.directory("work2")?;
     let overlay = Overlay::mount(&lowers, &upper, &work, &merged)?;
@@ -153,7 +153,7 @@ fn check(root: &Rootfs) -> Result<()> {
 
 /// What stands in for `/var` in the root: its time is the epoch.
 fn set_times_of_hidden(empty: &Path, epoch: i64) -> Result<()> {
-    pack::settle_times(empty, epoch)?;
+    pack::settle(empty, epoch)?;
     ensure!(empty.is_dir(), "{} is gone", empty.display());
     Ok(())
 }

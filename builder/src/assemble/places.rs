@@ -1,4 +1,4 @@
-//! The shape of an immutable node: what is read-only, what is writable, what each node makes for itself (DESIGN 6).
+//! The shape of an immutable node: what is read-only, what is writable, what each node makes for itself.
 //!
 //! The root is read-only. `/var` is the state partition; `/etc` is an overlay whose upper directory is on it; homes
 //! and mountpoints are links into it.

@@ -74,7 +74,7 @@ pub fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<L
     drop(overlay);
     fs::copy(&kernel, out.join("vmlinuz")).with_context(|| format!("failed to copy {}", kernel.display()))?;
     settle_modes(&out)?;
-    pack::settle_times(&out, plan.epoch)?;
+    pack::settle(&out, plan.epoch)?;
     let tree = store.keep_tree(plan.initrd, &out)?;
     let inputs = format!("layer {NAME}\nkernel {version}\nkey {}\n", plan.initrd);
     store.commit(NAME, plan.initrd, &inputs, &tree, scratch.path())

@@ -82,8 +82,9 @@ pub fn install(layer: &PlannedLayer, root: &Rootfs, repository: &Path) -> Result
 }
 
 fn failed(layer: &PlannedLayer, error: anyhow::Error) -> anyhow::Error {
-    // A full disk reaches us as dpkg's words only.
-    if format!("{error:#}").contains("No space left on device") {
+    // A full disk reaches us as dpkg's and apt's words only.
+    let words = format!("{error:#}");
+    if words.contains("No space left on device") || words.contains("have enough free space") {
         return Failure::new(Fault::Environment, format!("the disk is full while layer {} is baked", layer.name))
             .remedy("free some space, or put the cache elsewhere with --cache")
             .because(error)

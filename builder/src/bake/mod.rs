@@ -100,7 +100,7 @@ fn join<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 fn fetch_packages(plan: &Plan, resources: &Resources) -> Result<()> {
     let mut wanted = Vec::new();
     for layer in plan.all_layers() {
-        if resources.store.find(layer.key)?.is_none() {
+        if resources.store.take(layer.key)?.is_none() {
             wanted.extend(&layer.packages);
         }
     }
@@ -207,7 +207,7 @@ fn bake_layer(
     }
     clean::clean(&root, plan.epoch)?;
     drop(overlay);
-    pack::settle_times(&upper, plan.epoch)?;
+    pack::settle(&upper, plan.epoch)?;
     file::remove(&repository)?;
     Ok(upper)
 }

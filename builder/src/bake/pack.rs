@@ -26,13 +26,36 @@ const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
-/// Cuts every time in `tree` to whole seconds and to the epoch at most: what was made during the build was made then.
-pub fn settle_times(tree: &Path, epoch: i64) -> Result<()> {
+/// Brings `tree` to what its tar will hold, so that a tree made here equals one unpacked from the tar: times of whole
+/// seconds and of the epoch at most (what was made during the build was made then), and no extended attribute that no
+/// layer carries (systemd's tmpfiles give `/var/log/journal` access lists; each node does so itself).
+pub fn settle(tree: &Path, epoch: i64) -> Result<()> {
     for entry in WalkDir::new(tree).contents_first(true) {
         let entry = entry.with_context(|| format!("failed to walk {}", tree.display()))?;
         let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
+        drop_attributes(entry.path())
+            .with_context(|| format!("failed to remove attributes of {}", entry.path().display()))?;
         if metadata.mtime() > epoch || metadata.mtime_nsec() != 0 {
             set_time(entry.path(), metadata.mtime().min(epoch))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes every extended attribute but `security.capability` and the overlay's own.
+fn drop_attributes(path: &Path) -> Result<()> {
+    // A list is at most 64 KiB (linux/limits.h, XATTR_LIST_MAX); nearly always it is empty.
+    let mut names = [0_u8; 1 << 16];
+    let length = match rustix::fs::llistxattr(path, &mut names[..]) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::OPNOTSUPP) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let kept =
+            name == CAPABILITY.as_bytes() || name.starts_with(b"user.overlay.") || name.starts_with(b"security.");
+        if !kept {
+            rustix::fs::lremovexattr(path, name)?;
         }
     }
     Ok(())
@@ -58,7 +81,9 @@ pub fn pack(tree: &Path, to: &Path) -> Result<(Digest, u64)> {
     }
     let writer = builder.into_inner().with_context(|| format!("failed to write {}", to.display()))?;
     let (digest, length, mut file) = writer.finish();
-    file.flush().with_context(|| format!("failed to write {}", to.display()))?;
+    // On the disk before a key promises it.
+    let synced = file.flush().and_then(|()| file.get_ref().sync_all());
+    synced.with_context(|| format!("failed to write {}", to.display()))?;
     Ok((digest, length))
 }
 

@@ -79,39 +79,40 @@ impl Store {
         file::lock(&self.root.join(format!("keys/{key}.lock")))
     }
 
-    /// The layer of `key`, if it is whole: its tar is there with the length that was written. (`verify` reads it all.)
+    /// The layer of `key`, if it is there: its tar has the length that was written. (`verify` reads it all.)
     pub fn find(&self, key: Digest) -> Result<Option<Layer>> {
-        let path = self.key_file(key);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
-        };
-        let Ok(layer) = serde_json::from_str::<Layer>(&text) else { return Ok(None) };
-        let whole = fs::metadata(self.tar(&layer)).is_ok_and(|metadata| metadata.len() == layer.length);
-        Ok(whole.then_some(layer))
+        let layer = self.record(key)?;
+        Ok(layer.filter(|layer| fs::metadata(self.tar(layer)).is_ok_and(|metadata| metadata.len() == layer.length)))
     }
 
-    /// The layer of `key`, noted as used: what no build uses for long is cleaned away.
+    /// The layer of `key`, to be used by a build. A tar that has to be unpacked is read first; a damaged one is
+    /// forgotten, so that the layer is baked again. What no build uses for long is cleaned away: the use is noted.
     pub fn take(&self, key: Digest) -> Result<Option<Layer>> {
-        let layer = self.find(key)?;
-        if layer.is_some() {
-            file::touch(&self.key_file(key))?;
+        let Some(layer) = self.find(key)? else { return Ok(None) };
+        if !self.tree_path(key).is_dir() && Digest::of_file(&self.tar(&layer))?.0 != layer.digest {
+            tracing::warn!("layer {} in the cache is damaged ({}); it is baked again", layer.name, key.short());
+            self.forget(&layer)?;
+            return Ok(None);
         }
-        Ok(layer)
+        file::touch(&self.key_file(key))?;
+        Ok(Some(layer))
     }
 
-    /// Every layer, sorted by key.
+    /// Every layer that was recorded, sorted by key, damaged or not.
     pub fn layers(&self) -> Result<Vec<Layer>> {
-        let mut layers = Vec::new();
-        for name in self.names("keys")? {
-            if let Some(key) = name.strip_suffix(".json").and_then(Digest::parse)
-                && let Some(layer) = self.find(key)?
-            {
-                layers.push(layer);
-            }
+        let keys = self.names("keys")?;
+        let keys = keys.iter().filter_map(|name| name.strip_suffix(".json").and_then(Digest::parse));
+        let records = keys.map(|key| self.record(key)).collect::<Result<Vec<_>>>()?;
+        Ok(records.into_iter().flatten().collect())
+    }
+
+    fn record(&self, key: Digest) -> Result<Option<Layer>> {
+        let path = self.key_file(key);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(serde_json::from_str(&text).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
         }
-        Ok(layers)
     }
 
     /// Packs `tree` and puts it into the store as the layer of `key`; `scratch` is on the store's file system.
@@ -158,6 +159,9 @@ impl Store {
 
     /// Reads a layer's tar and tree and says what is wrong with them, if anything is.
     pub fn verify(&self, layer: &Layer, scratch: &Path) -> Result<Option<String>> {
+        if !self.tar(layer).is_file() {
+            return Ok(Some(format!("layers/{}.tar is missing", layer.digest)));
+        }
         let (digest, length) = Digest::of_file(&self.tar(layer))?;
         if digest != layer.digest {
             return Ok(Some(format!("layers/{}.tar has digest {digest} and {length} bytes", layer.digest)));
@@ -208,10 +212,13 @@ impl Store {
         Ok(forgotten)
     }
 
-    /// Removes everything; packages and indexes too.
-    pub fn clear(&self) -> Result<()> {
-        for directory in ["keys", "trees", "layers", "work", "packages", "index"] {
-            file::remove(&self.root.join(directory))?;
+    /// Removes everything below `cache`, packages and indexes too, whatever format the store has.
+    pub fn clear(cache: &Path) -> Result<()> {
+        file::make_directory(cache)?;
+        let store = Self { root: cache.into() };
+        let _alone = store.alone()?;
+        for name in ["keys", "trees", "layers", "work", "packages", "index", "FORMAT"] {
+            file::remove(&cache.join(name))?;
         }
         Ok(())
     }

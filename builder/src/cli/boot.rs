@@ -107,7 +107,11 @@ pub(super) fn run(args: &BootArgs) -> Result<u8> {
     };
     boot::run(&options)?;
     if let Some(until) = args.until {
-        eprintln!("habuild: reached {until:?}");
+        let what = match until {
+            UntilArg::Login => "the login prompt is there",
+            UntilArg::Ready => "the node says that it is ready",
+        };
+        eprintln!("habuild: {what}");
     }
     Ok(0)
 }

@@ -42,12 +42,10 @@ struct Job {
 pub(super) fn image(root: &Root, args: &ImageArgs, verbose: bool) -> Result<u8> {
     let prepared = plan::prepare(root, &args.spec, &args.format)?;
     let output = &prepared.output;
-    let event = Event::start("export", &prepared.plan.image.name);
     if Manifest::read(output).is_some_and(|manifest| manifest.stands(&prepared.plan, output, args.verify)) {
-        event.done("unchanged", &output.display().to_string());
+        Event::start("export", &prepared.plan.image.name).done("unchanged", &output.display().to_string());
         return Ok(0);
     }
-    event.forget();
     check_tools()?;
     userns::check_host()?;
     export::prepare_output(output)?;

@@ -69,6 +69,12 @@ pub(super) fn outside(args: &CacheArgs) -> Result<u8> {
 /// Carries the command out.
 pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
     let cache = paths::cache(args.cache.as_deref())?;
+    if let Action::Gc { all: true, .. } = args.action {
+        // Not opened: this is also the way out of a cache of another format.
+        Store::clear(&cache)?;
+        say(format_args!("emptied {}", cache.display()));
+        return Ok(0);
+    }
     let store = Store::open(&cache)?;
     match args.action {
         Action::List => {
@@ -102,13 +108,8 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                 .remedy("habuild cache gc removes them; the next build makes them anew")
                 .into())
         }
-        Action::Gc { all, unused } => {
+        Action::Gc { unused, .. } => {
             let _alone = store.alone()?;
-            if all {
-                store.clear()?;
-                say(format_args!("emptied {}", cache.display()));
-                return Ok(0);
-            }
             let scratch = store.scratch()?;
             for layer in store.layers()? {
                 if let Some(words) = store.verify(&layer, scratch.path())? {

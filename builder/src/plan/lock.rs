@@ -102,13 +102,14 @@ impl Lock {
 
     /// Reads a lock.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = file::read_text(path)?;
+        let text = file::read_text(path).map_err(|error| {
+            Failure::new(Fault::Usage, format!("the lock {} cannot be read", path.display())).because(error)
+        })?;
         let lock: Self = toml::from_str(&text).map_err(|error| {
-            Failure::new(
-                Fault::Usage,
-                format!("{} is not a lock that this habuild reads: {}", path.display(), error.message()),
-            )
-            .remedy("make a new one with habuild lock")
+            let line = 1 + error.span().map_or(0, |span| text[..span.start].matches('\n').count());
+            let message =
+                format!("{}:{line}: this is not a lock that habuild reads: {}", path.display(), error.message());
+            Failure::new(Fault::Usage, message).remedy("make a new one with habuild lock")
         })?;
         if lock.version != VERSION {
             return Err(Failure::new(

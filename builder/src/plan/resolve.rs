@@ -18,6 +18,9 @@ use crate::sys::cmd::{Cmd, Tool};
 use crate::sys::digest::Digest;
 use crate::sys::file;
 
+/// What an index and its caches take at most, in bytes; a release's with all its components is about 250 MiB.
+const INDEX_SPACE: u64 = 400 << 20;
+
 /// Apt with a root of its own.
 #[derive(Debug)]
 pub struct Index<'a> {
@@ -30,6 +33,8 @@ impl<'a> Index<'a> {
     /// An index in the directory `root`, which is kept from build to build so that only changes are fetched.
     pub fn open(root: &Path, archive: &'a Archive, base: &'a Base) -> Result<Self> {
         let index = Self { root: root.into(), archive, base };
+        // With less, apt waits for ever instead of failing.
+        file::require_space(root, INDEX_SPACE)?;
         for directory in
             ["etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "lists/partial", "cache/archives/partial"]
         {
@@ -79,20 +84,35 @@ impl<'a> Index<'a> {
         newest.context("the index has no Release file")
     }
 
+    /// Whose fault it is that there is no index: only an archive that cannot be reached, or that lacks the release, is
+    /// an input that could not be had. A wrong signature is the key ring's or someone's between us and the archive.
     fn unreachable(&self, error: anyhow::Error) -> anyhow::Error {
         let words = format!("{error:#}");
-        let missing = words.contains("Release' does not have") || words.contains("404");
-        let failure = if missing {
-            Failure::new(
-                Fault::Input,
-                format!("the archive {} has no {} {}", self.archive.mirror, self.base.distribution, self.base.release),
-            )
-            .remedy("look at base.release and base.mirror")
-        } else {
-            Failure::new(Fault::Input, format!("the archive {} does not answer as it should", self.archive.mirror))
+        let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+        let Base { distribution, release, .. } = self.base;
+        let mirror = &self.archive.mirror;
+        let failure = if says(&["NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "signatures couldn't be verified"])
+        {
+            Failure::new(Fault::Step, format!("the index of {mirror} is not signed by a key of {}", self.keyring()))
+                .remedy("look at base.mirror; the keys of the distribution's own archive come with habuild")
+        } else if says(&["No space left on device"]) {
+            Failure::new(Fault::Environment, format!("the disk is full under {}", self.root.display()))
+                .remedy("free some space, or put the cache elsewhere with --cache")
+        } else if says(&["Release' does not have", "does not have a Release file", "404"]) {
+            Failure::new(Fault::Input, format!("the archive {mirror} has no {distribution} {release}"))
+                .remedy("look at base.release and base.mirror")
+        } else if says(&["Failed to fetch", "Could not connect", "Could not resolve", "Temporary failure", "timed out"])
+        {
+            Failure::new(Fault::Input, format!("the archive {mirror} does not answer as it should"))
                 .remedy("try again, name another with --mirror, or build --offline with a lock and a full cache")
+        } else {
+            Failure::new(Fault::Step, format!("apt could not read the index of {mirror}"))
         };
         failure.because(error).into()
+    }
+
+    fn keyring(&self) -> String {
+        self.archive.keyring.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
     /// Solves every request, each on top of the layers below it.
@@ -154,10 +174,12 @@ impl<'a> Index<'a> {
         let words = format!("{error:#}");
         let unknown: Vec<&str> = words
             .lines()
-            .filter_map(|line| {
-                line.trim().strip_prefix("E: Unable to locate package ").or_else(|| {
-                    line.trim().strip_prefix("E: Package '")?.strip_suffix("' has no installation candidate")
-                })
+            // The first line begins with the command that failed.
+            .filter_map(|line| Some(line.split_once("E: ")?.1.trim()))
+            .filter_map(|words| {
+                words
+                    .strip_prefix("Unable to locate package ")
+                    .or_else(|| words.strip_prefix("Package '")?.strip_suffix("' has no installation candidate"))
             })
             .collect();
         let release = format!("{} {}", self.base.distribution, self.base.release);
@@ -195,6 +217,6 @@ impl<'a> Index<'a> {
     }
 
     fn apt(&self, tool: Tool) -> Cmd {
-        Cmd::new(tool).env("APT_CONFIG", self.root.join("apt.conf"))
+        Cmd::new(tool).env("APT_CONFIG", self.root.join("apt.conf")).ends_with_us()
     }
 }

@@ -1,4 +1,4 @@
-//! The image spec, `images/NAME.toml`: what to bake (DESIGN section 5).
+//! The image spec, `images/NAME.toml`: what to bake.
 
 use serde::{Deserialize, Serialize};
 

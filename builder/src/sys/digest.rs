@@ -1,12 +1,16 @@
 //! SHA-256 digests: of bytes, of files, and of what flows through a reader or writer.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use super::sparse;
 
 /// A SHA-256 digest; written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,9 +26,9 @@ impl Digest {
 
     /// The digest and the length in bytes of the file at `path`.
     pub fn of_file(path: &Path) -> Result<(Self, u64)> {
-        let mut file = std::fs::File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+        let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
         let mut hasher = Hashing::new(io::sink());
-        let length = io::copy(&mut file, &mut hasher).with_context(|| format!("failed to read {}", path.display()))?;
+        let length = hash_sparse(&file, &mut hasher).with_context(|| format!("failed to read {}", path.display()))?;
         Ok((hasher.finish().0, length))
     }
 
@@ -46,6 +50,35 @@ impl Digest {
     pub fn short(&self) -> String {
         self.to_string().chars().take(12).collect()
     }
+}
+
+/// Hashes a file without reading its holes: the kernel would fill a page of zeros for each.
+fn hash_sparse(file: &File, hasher: &mut impl Write) -> io::Result<u64> {
+    let mut buffer = vec![0; 1 << 20];
+    let zeros = vec![0; 1 << 20];
+    let mut at = 0;
+    let skip = |from: u64, to: u64, hasher: &mut dyn Write| -> io::Result<()> {
+        let mut left = to - from;
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(zeros.len()).min(zeros.len());
+            hasher.write_all(&zeros[..part])?;
+            left -= part as u64;
+        }
+        Ok(())
+    };
+    let length = file.metadata()?.len();
+    for range in sparse::data_ranges(file)? {
+        skip(at, range.start, hasher)?;
+        at = range.start;
+        while at < range.end {
+            let part = usize::try_from(range.end - at).unwrap_or(buffer.len()).min(buffer.len());
+            file.read_exact_at(&mut buffer[..part], at)?;
+            hasher.write_all(&buffer[..part])?;
+            at += part as u64;
+        }
+    }
+    skip(at, length, hasher)?;
+    Ok(length)
 }
 
 impl fmt::Display for Digest {
@@ -117,6 +150,19 @@ impl<T: Read> Read for Hashing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holes_are_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = File::create(&path).unwrap();
+        file.set_len((5 << 20) + 7).unwrap();
+        assert_eq!(Digest::of_file(&path).unwrap(), (Digest::of(&std::fs::read(&path).unwrap()), (5 << 20) + 7));
+        file.write_all_at(b"data", 3 << 20).unwrap();
+        assert_eq!(Digest::of_file(&path).unwrap().0, Digest::of(&std::fs::read(&path).unwrap()));
+        file.set_len(0).unwrap();
+        assert_eq!(Digest::of_file(&path).unwrap(), (Digest::of(b""), 0));
+    }
 
     #[test]
     fn reads_back_what_it_writes() {

@@ -9,7 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 use nix::sys::stat::{UtimensatFlags, utimensat};
+use nix::sys::statvfs::statvfs;
 use nix::sys::time::TimeSpec;
+
+use crate::report::{self, Failure, Fault};
 
 /// Tells the temporary files of this process' threads apart.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -73,6 +76,22 @@ pub fn remove(path: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct Lock {
     _file: Flock<File>,
+}
+
+/// Fails when the file system of `directory` has less than so many bytes left for us.
+pub fn require_space(directory: &Path, bytes: u64) -> Result<()> {
+    let found = statvfs(directory).with_context(|| format!("failed to read the state of {}", directory.display()))?;
+    let left = found.blocks_available().saturating_mul(found.fragment_size());
+    if left >= bytes {
+        return Ok(());
+    }
+    let (left, bytes) = (report::size(left), report::size(bytes));
+    Err(Failure::new(
+        Fault::Environment,
+        format!("{} has {left} of free space, and needs {bytes}", directory.display()),
+    )
+    .remedy("free some space, or put the cache elsewhere with --cache")
+    .into())
 }
 
 /// Notes that a file of a cache was used just now, in its modification time.

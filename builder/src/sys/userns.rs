@@ -49,7 +49,8 @@ pub fn check_host() -> Result<()> {
     if probe.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&probe.stderr).trim().to_owned();
+    let words = String::from_utf8_lossy(&probe.stderr);
+    let words = words.trim().trim_start_matches("habuild: ").replace("\n  because:", ":");
     Err(Failure::new(Fault::Environment, format!("this host does not let a build make a user namespace: {words}"))
         .remedy(namespace_remedy())
         .into())
