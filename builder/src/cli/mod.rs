@@ -9,6 +9,7 @@ mod events;
 mod paths;
 mod plan;
 mod say;
+mod user_data;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ enum Command {
     Lock(SpecArgs),
     /// Check image specs, layers, node configs and user-data: every problem with its place
     Check(check::CheckArgs),
+    /// Print the cloud-init user-data that delivers a node config
+    UserData(user_data::UserDataArgs),
     /// List, verify or clean the cache
     Cache(cache::CacheArgs),
     /// Inside the user namespace: carry out a plan given on standard input
@@ -166,6 +169,10 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Check(args) => {
             events::listen(Mode::Plain, cli.verbose);
             check::run(root, args)
+        }
+        Command::UserData(args) => {
+            events::listen(Mode::Plain, cli.verbose);
+            user_data::run(args)
         }
         Command::Cache(args) => cache::outside(args),
         Command::Build => build::inside(),

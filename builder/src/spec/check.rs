@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use firstboot::schema;
 
 use super::catalog::{check_layer, load_file};
 use super::mistake::Mistake;
@@ -28,7 +29,8 @@ pub enum Kind {
 #[must_use]
 pub fn kind_of(path: &Path, text: &str) -> Kind {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.lines().next().is_some_and(|line| line.trim_end() == "#cloud-config") {
+    let first = text.lines().next().unwrap_or_default().trim_end();
+    if first == "#cloud-config" || first.starts_with("Content-Type: multipart/") {
         return Kind::UserData;
     }
     let starts = |words: &[&str]| text.lines().any(|line| words.iter().any(|word| line.starts_with(word)));
@@ -55,8 +57,8 @@ pub fn check_file(root: &Path, path: &Path) -> Result<()> {
     match kind_of(path, &text) {
         Kind::Image => load_file(root, path, &[]).map(|_| ()),
         Kind::Layer => check_layer(path),
-        Kind::NodeConfig => check_node_config(path, &text),
-        Kind::UserData => Err(whole(Mistake::not_in_this_version("checking user-data")).into()),
+        Kind::NodeConfig => judged(path, schema::parse(&text).map(|config| schema::warnings(&config))),
+        Kind::UserData => judged(path, schema::check_user_data(&text).map(|found| found.warnings)),
         Kind::Unknown => Err(whole(
             Mistake::new("is nothing that habuild knows")
                 .hint("check takes image specs, layer.toml files, node configs and cloud-init user-data"),
@@ -65,16 +67,21 @@ pub fn check_file(root: &Path, path: &Path) -> Result<()> {
     }
 }
 
-/// Checks a node config with the code that the node itself uses.
-fn check_node_config(path: &Path, text: &str) -> Result<()> {
-    let placed = |problem: firstboot::schema::Problem| {
-        let firstboot::schema::Problem { line, column, key, message, hint } = problem;
+/// A file's text, for those who read no definition in it.
+pub fn read_text(path: &Path) -> Result<String> {
+    Ok(Source::read(path, &[]).map_err(Report::from)?.into_text())
+}
+
+/// What the node's own code says of a node config or of user-data: doubts, or problems.
+pub fn judged(path: &Path, found: Result<Vec<schema::Problem>, Vec<schema::Problem>>) -> Result<()> {
+    let placed = |problem: schema::Problem| {
+        let schema::Problem { line, column, key, message, hint } = problem;
         Problem { file: path.into(), line, column, key, message, hint }
     };
-    match firstboot::schema::parse(text) {
-        Ok(config) => {
-            for warning in firstboot::schema::warnings(&config) {
-                tracing::warn!("{}", placed(warning));
+    match found {
+        Ok(doubts) => {
+            for doubt in doubts {
+                tracing::warn!("{}", placed(doubt));
             }
             Ok(())
         }

@@ -20,7 +20,7 @@ mod source;
 mod url;
 
 pub use catalog::{Catalog, load};
-pub use check::{Kind, check_file, kind_of};
+pub use check::{Kind, check_file, judged, kind_of, read_text};
 pub use image::ImageSpec;
 pub use layer::LayerSpec;
 pub use mistake::Mistake;

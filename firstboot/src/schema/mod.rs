@@ -18,6 +18,7 @@ mod storage;
 mod stores;
 mod tree;
 mod url;
+mod user_data;
 
 pub use check::{not_in_this_version, warnings};
 pub use database::{Database, DatabaseKind, Redis, TlsMode};
@@ -29,6 +30,7 @@ pub use shared::{ServerTls, SharedSecrets, SharedValues};
 pub use storage::{Cephfs, Local, Monitor, Storage};
 pub use stores::{SecretStores, Vault, VaultLogin};
 pub use url::BaseUrl;
+pub use user_data::{NODE_CONFIG, UserData, check_user_data, user_data};
 
 use serde::Serialize;
 
