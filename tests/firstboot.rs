@@ -175,7 +175,12 @@ fn a_relative_path_is_taken_from_the_working_directory() {
 fn a_boot_without_consoles_is_a_boot() {
     let machine = Machine::new(Some(&node("small.yaml")));
     fs::remove_dir_all(machine.root.path().join("sys")).unwrap();
-    assert_eq!(machine.run(&["boot"]).status.code(), Some(0));
+    let boot = machine.run(&["boot"]);
+    assert!(
+        text(&boot.stderr).contains("failed step=metadata: this image holds no Harbor bundle"),
+        "{}",
+        report(&boot)
+    );
 }
 
 #[test]

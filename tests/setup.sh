@@ -3,12 +3,14 @@
 # Quick and quiet when nothing is missing. Called by `make setup`; needs root or sudo only when something is missing.
 set -eu
 
-# Left of the colon: who needs it. `debootstrap` names the default archive and its releases' scripts.
+# Left of the colon: who needs it; the lab's only with the argument `lab`. `debootstrap` names the default archive and its releases' scripts.
 packages="
-build: gcc libc6-dev
+build: gcc libc6-dev musl-tools
 habuild image: mmdebstrap debootstrap uidmap gpgv ca-certificates
 habuild boot: qemu-system-x86 qemu-utils ovmf
+tests: mariadb-server-core mariadb-client-core redis-tools openssl git
 tests: openssh-client dpkg-dev apt-utils gpg squashfs-tools cryptsetup-bin gdisk fdisk dosfstools mtools util-linux
+lab: ceph-mon ceph-mgr ceph-osd ceph-mds ceph-common iproute2
 "
 user=habuild-test
 
@@ -28,7 +30,7 @@ as_root() {
 
 install_packages() {
     command -v dpkg-query >/dev/null || { say "this is neither Debian nor Ubuntu: there is no dpkg-query" >&2; exit 3; }
-    wanted=$(echo "$packages" | sed 's/.*://' | tr '\n' ' ')
+    wanted=$(echo "$packages" | sed -e "$skip" -e 's/.*://' | tr '\n' ' ')
     installed=$(dpkg-query --show --showformat '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p')
     missing=""
     for package in $wanted; do
@@ -63,6 +65,8 @@ make_user() {
     done
 }
 
+skip='/^lab:/d'
+[ "${1:-}" != lab ] || skip=
 install_packages
 install_rust_target
-[ "${1:-}" != tests ] || make_user
+case "${1:-}" in tests | lab) make_user ;; esac

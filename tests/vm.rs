@@ -12,10 +12,14 @@ mod corruption;
 #[path = "vm/driver.rs"]
 mod driver;
 #[path = "vm/node.rs"]
+#[allow(dead_code, reason = "the lab needs more of it")]
 mod node;
 #[path = "vm/waits.rs"]
 mod waits;
 
+use std::time::Duration;
+
+use habuild::boot::{self, Options, Until};
 use habuild::spec::image::Firmware;
 
 use node::{Node, image};
@@ -42,6 +46,23 @@ fn noble_uefi() {
 #[test]
 fn bookworm_bios() {
     report(&checks::all(&mut Node::boot(&image("HABUILD_VM_BOOKWORM"), Firmware::Bios)));
+}
+
+/// What a newcomer types: an image, and nothing else.
+#[test]
+fn noble_is_ready_without_anything() {
+    ready("HABUILD_VM_NOBLE");
+}
+
+#[test]
+fn bookworm_is_ready_without_anything() {
+    ready("HABUILD_VM_BOOKWORM");
+}
+
+fn ready(name: &str) {
+    let _alone = node::alone();
+    let options = node::options(&image(name), Firmware::Bios);
+    boot::run(&Options { until: Some(Until::Ready), timeout: Duration::from_secs(900), ..options }).unwrap();
 }
 
 #[test]

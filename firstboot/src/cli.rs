@@ -8,12 +8,16 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-use crate::boot::{self, Found, located};
 use crate::host::Host;
+use crate::located;
 use crate::schema::{NodeConfig, Problem, not_in_this_version};
+use crate::share::{self, TOKEN_KEY_BITS};
+use crate::status::{State, Status};
+use crate::steps::{self, Ended, Found, proof};
+use crate::supervise;
 
 /// The node config is wrong.
-const WRONG: u8 = 2;
+pub(crate) const WRONG: u8 = 2;
 /// The node config is missing or cannot be read.
 const UNREADABLE: u8 = 3;
 
@@ -35,11 +39,62 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How far this node is; exit code 0 fine, 1 failed, 2 something needs a look
+    Status {
+        #[command(flatten)]
+        machine: Machine,
+        /// Print one JSON object instead
+        #[arg(long)]
+        json: bool,
+        /// Wait until the node is ready or has failed
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Prove what Harbor must not start without
+    Check {
+        #[command(flatten)]
+        machine: Machine,
+        /// That the share is mounted, is this cluster's, and can be written
+        #[arg(long, required = true)]
+        share: bool,
+    },
     /// What habuild-firstboot.service runs at every boot
     Boot {
         #[command(flatten)]
         place: ConfigPlace,
     },
+    /// Settle a share's secrets as the step certificates does, and print their digest
+    #[command(hide = true)]
+    Settle(SettleArgs),
+    /// What harbor.service runs: Harbor's containers
+    Supervise {
+        #[command(flatten)]
+        machine: Machine,
+    },
+}
+
+#[derive(Debug, Args)]
+struct SettleArgs {
+    #[command(flatten)]
+    machine: Machine,
+    #[arg(long, value_name = "DIR")]
+    share: String,
+    #[arg(long, default_value = "hub")]
+    cluster: String,
+    #[arg(long, default_value = "v1.1.2")]
+    harbor: String,
+    #[arg(long)]
+    instance: String,
+    /// The length of the token key, should it be this node that makes it
+    #[arg(long, default_value_t = TOKEN_KEY_BITS)]
+    bits: u32,
+}
+
+#[derive(Debug, Args)]
+struct Machine {
+    /// Take every path below this directory
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -56,18 +111,99 @@ struct ConfigPlace {
 pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Show { place, json } => show(&Host::new(&place.root), &place.config, json),
-        Command::Boot { place } => {
-            let outcome = boot::boot(&Host::new(&place.root), &place.config);
-            for line in outcome.details.iter().chain([&outcome.line]) {
-                eprintln!("{line}");
+        Command::Status { machine, json, wait } => status(&Host::new(&machine.root), json, wait),
+        Command::Check { machine, share: _ } => check(&Host::new(&machine.root)),
+        Command::Boot { place } => match steps::run(&Host::new(&place.root), &place.config) {
+            Ended::Done => ExitCode::SUCCESS,
+            Ended::Failed => ExitCode::FAILURE,
+        },
+        Command::Settle(args) => settle(&args),
+        Command::Supervise { machine } => match supervise::run(&Host::new(&machine.root)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(trouble) => {
+                eprintln!("habuild: {trouble}");
+                ExitCode::FAILURE
             }
-            ExitCode::from(u8::from(outcome.failed))
+        },
+    }
+}
+
+/// Exit code 1: it may pass; 2: it will not.
+fn check(host: &Host) -> ExitCode {
+    match proof::Expected::recorded(host).and_then(|expected| proof::prove(host, &expected)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("{trouble}");
+            if trouble.passing { ExitCode::FAILURE } else { ExitCode::from(WRONG) }
         }
     }
 }
 
+fn settle(args: &SettleArgs) -> ExitCode {
+    let node = share::Node {
+        share: &args.share,
+        cluster: &args.cluster,
+        harbor: &args.harbor,
+        instance: &args.instance,
+        adopt: false,
+        upgrade_from: None,
+        database_used: false,
+        given: None,
+        bits: args.bits,
+    };
+    let settled = share::settle(&Host::new(&args.machine.root), &node);
+    match settled.and_then(|settled| share::digest(&settled.secrets)).map(|digest| print(&(digest + "\n"))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(code)) => code,
+        Err(trouble) => {
+            eprintln!("{trouble}");
+            if trouble.passing { ExitCode::FAILURE } else { ExitCode::from(WRONG) }
+        }
+    }
+}
+
+fn status(host: &Host, as_json: bool, wait: bool) -> ExitCode {
+    let status = loop {
+        let status = Status::read(host);
+        let under_way = status.as_ref().is_none_or(|status| status.state == State::Starting);
+        if !wait || !under_way {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    };
+    let Some(status) = status else {
+        eprintln!("the agent has not begun in this boot: systemctl status habuild-firstboot");
+        return ExitCode::from(UNREADABLE);
+    };
+    let harbor = supervise::read_state(host);
+    let text = if as_json {
+        let mut object = json!(status);
+        if let (Some(object), Some(harbor)) = (object.as_object_mut(), &harbor) {
+            object.insert("service".to_owned(), json!(harbor));
+        }
+        serde_json::to_string_pretty(&object).unwrap_or_default() + "\n"
+    } else {
+        status.text(harbor.as_ref())
+    };
+    match print(&text) {
+        Ok(()) => ExitCode::from(status.exit_code()),
+        Err(code) => code,
+    }
+}
+
+/// Writes to standard output. Unlike `print!`, this does not panic when the reader has gone (`show | head -1`).
+fn print(text: &str) -> Result<(), ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("standard output: {error}");
+            Err(ExitCode::from(70))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn show(host: &Host, path: &Path, as_json: bool) -> ExitCode {
-    let (config, warnings) = match boot::find(host, path) {
+    let (config, warnings) = match steps::find(host, path) {
         Found::Config { config, warnings } => (config, warnings),
         Found::Wrong(problems) => {
             for problem in &problems {
@@ -96,12 +232,8 @@ fn show(host: &Host, path: &Path, as_json: bool) -> ExitCode {
             return ExitCode::from(70);
         }
     };
-    // Unlike `print!`, this does not panic when the reader has gone (`show | head -1`).
-    if let Err(error) = std::io::stdout().write_all(text.as_bytes())
-        && error.kind() != std::io::ErrorKind::BrokenPipe
-    {
-        eprintln!("standard output: {error}");
-        return ExitCode::from(70);
+    if let Err(code) = print(&text) {
+        return code;
     }
     if !as_json {
         for problem in &warnings {

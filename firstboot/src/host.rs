@@ -2,12 +2,15 @@
 //!
 //! Invariant: every path is taken below `root`, so that a test is a directory.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
+use rustix::fs::IFlags;
+
+use crate::command::Command;
 
 /// More than any node config; what is longer is cut there and refused by its reader.
 const READ_LIMIT: u64 = 1024 * 1024;
@@ -31,8 +34,13 @@ impl Host {
         Self { root: root.to_owned() }
     }
 
+    /// Whether this is a directory that looks like a machine.
+    pub(crate) fn is_test(&self) -> bool {
+        self.root != Path::new("/")
+    }
+
     /// A path of the machine as a path of ours.
-    fn below(&self, path: &Path) -> PathBuf {
+    pub(crate) fn below(&self, path: &Path) -> PathBuf {
         // On the machine itself a relative path means what it means in a shell.
         if self.root == Path::new("/") {
             return path.to_owned();
@@ -51,6 +59,128 @@ impl Host {
         let mut bytes = Vec::new();
         file.take(READ_LIMIT).read_to_end(&mut bytes)?;
         Ok(Content { bytes, exposed: metadata.mode() & 0o077 != 0 })
+    }
+
+    /// What a path is when every link in it is followed, as a path of the machine.
+    pub(crate) fn without_links(&self, path: &Path) -> io::Result<PathBuf> {
+        if self.root == Path::new("/") {
+            return path.canonicalize();
+        }
+        // Absolute links of another root lead out of it: there are none on the way to what a test mounts.
+        self.below(path).canonicalize()?;
+        Ok(path.to_owned())
+    }
+
+    /// Whether there is anything at `path`; a link counts as what it leads to.
+    pub(crate) fn exists(&self, path: &Path) -> bool {
+        self.below(path).exists()
+    }
+
+    /// Makes `path` hold `bytes`, whole or not at all, also after a power cut; `false` when it did already.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
+        let at = self.below(path);
+        if let Ok(metadata) = fs::symlink_metadata(&at)
+            && metadata.is_file()
+            && metadata.mode() & 0o7777 == mode
+            && metadata.len() == bytes.len() as u64
+            && fs::read(&at)? == bytes
+        {
+            return Ok(false);
+        }
+        let directory = at.parent().unwrap_or(Path::new("/"));
+        let name = at.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let draft = directory.join(format!(".{name}.new"));
+        // What a cut-off write left behind may have been readable by others.
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&draft, &at)?;
+        File::open(directory)?.sync_all()?;
+        Ok(true)
+    }
+
+    /// Makes a directory and those above it; what is there keeps its mode.
+    pub(crate) fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(mode).create(self.below(path))
+    }
+
+    /// Every file below a directory, as paths from it on; directories are walked, links are not followed.
+    pub(crate) fn files_below(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let top = self.below(path);
+        let (mut found, mut open) = (Vec::new(), vec![top.clone()]);
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    open.push(entry.path());
+                } else if let Ok(path) = entry.path().strip_prefix(&top) {
+                    found.push(path.to_owned());
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Whether a directory has no entry; an absent one has none.
+    pub(crate) fn is_empty(&self, path: &Path) -> io::Result<bool> {
+        match fs::read_dir(self.below(path)) {
+            Ok(mut entries) => Ok(entries.next().is_none()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a file; that there is none is no error.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(self.below(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What keeps anything from being created in a directory while nothing is mounted on it.
+    pub(crate) fn make_immutable(&self, path: &Path) -> io::Result<()> {
+        let directory = File::open(self.below(path))?;
+        let flags = rustix::fs::ioctl_getflags(&directory)?;
+        if !flags.contains(IFlags::IMMUTABLE) {
+            rustix::fs::ioctl_setflags(&directory, flags | IFlags::IMMUTABLE)?;
+        }
+        Ok(())
+    }
+
+    /// The kind of the file system at `path`, as `statfs` gives it.
+    pub(crate) fn magic(&self, path: &Path) -> io::Result<u64> {
+        let found = nix::sys::statfs::statfs(&self.below(path))?;
+        // The number has another type with each C library.
+        Ok(found.filesystem_type().0 as u64)
+    }
+
+    /// Whether something is mounted at `path`: it lies on another device than the directory above it.
+    pub(crate) fn is_mountpoint(&self, path: &Path) -> io::Result<bool> {
+        let at = self.below(path);
+        let above = at.parent().unwrap_or(Path::new("/"));
+        Ok(fs::metadata(&at)?.dev() != fs::metadata(above)?.dev())
+    }
+
+    /// A program of the machine. Below another root, a program of that root.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        if self.root == Path::new("/") {
+            return Command::new(program);
+        }
+        let bin = self.below(Path::new("/usr/bin"));
+        Command::new(bin.join(program)).search(bin)
+    }
+
+    /// Makes a directory that nobody else may look into, also where it was there before.
+    pub(crate) fn make_private_directory(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(self.below(path))?;
+        fs::set_permissions(self.below(path), Permissions::from_mode(0o700))
     }
 
     /// Writes one line to every console. A console that cannot be written is passed over: it may be a serial line

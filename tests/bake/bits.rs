@@ -34,7 +34,7 @@ fn root_and_an_ordinary_user_bake_the_same_bits() {
     let (ours, theirs) = (warm.root.join("out"), at("out"));
     let layers = |out: &PathBuf| Manifest::read(out).unwrap().layers;
     assert_eq!(layers(&ours), layers(&theirs));
-    assert_eq!(layers(&ours).len(), 5, "four layers and the initrd");
+    assert_eq!(layers(&ours).len(), 6, "five layers and the initrd");
     for name in ["harbor-node.raw", "harbor-node.qcow2", "manifest.json", "SHA256SUMS"] {
         run(Command::new("cmp").arg(ours.join(name)).arg(theirs.join(name)));
     }

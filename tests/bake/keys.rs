@@ -37,7 +37,7 @@ fn nothing_changed() {
 
 #[test]
 fn the_content_of_a_file() {
-    assert_eq!(changed(|place| edit(place, DAEMON, |text| text + "\n")), ["docker", "firstboot", "disk"]);
+    assert_eq!(changed(|place| edit(place, DAEMON, |text| text + "\n")), ["docker", "harbor", "firstboot", "disk"]);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_mode_of_a_file() {
     let executable = |place: &Place| {
         fs::set_permissions(place.path(DAEMON), fs::Permissions::from_mode(0o755)).unwrap();
     };
-    assert_eq!(changed(executable), ["docker", "firstboot", "disk"]);
+    assert_eq!(changed(executable), ["docker", "harbor", "firstboot", "disk"]);
     // Other bits do not reach the image: another umask bakes the same layer.
     let private = |place: &Place| {
         fs::set_permissions(place.path(DAEMON), fs::Permissions::from_mode(0o600)).unwrap();
@@ -72,7 +72,7 @@ fn an_action() {
     let action = "\n[[action]]\ndirectory = { path = \"/opt/more\" }\n";
     assert_eq!(
         changed(|place| edit(place, "layers/docker/layer.toml", |text| text + action)),
-        ["docker", "firstboot", "disk"]
+        ["docker", "harbor", "firstboot", "disk"]
     );
 }
 
@@ -108,9 +108,7 @@ fn words_for_people() {
 #[test]
 fn the_order_of_layers() {
     let order = |place: &Place| {
-        edit(place, "images/harbor-node.toml", |text| {
-            text.replace("\"docker\", \"firstboot\"]", "\"firstboot\", \"docker\"]")
-        });
+        edit(place, "images/harbor-node.toml", |text| text.replace("\"docker\", \"harbor\"", "\"harbor\", \"docker\""));
     };
     let place = Place::sharing();
     order(&place);
@@ -131,8 +129,8 @@ fn the_pin_of_a_package() {
     let after = run(place.habuild("plan").args(["--json", "--locked"]).arg(place.path("lock")));
     let after: serde_json::Value = serde_json::from_str(&after).unwrap();
     let differ = |i: usize| before["layers"][i]["key"] != after["layers"][i]["key"];
-    // tools, base, ceph, docker, firstboot
-    assert_eq!([0, 1, 2, 3, 4].map(differ), [false, false, false, true, true]);
+    // tools, base, ceph, docker, harbor, firstboot
+    assert_eq!([0, 1, 2, 3, 4, 5].map(differ), [false, false, false, true, true, true]);
     let difference = after["layers"][3]["difference"].as_str().unwrap();
     assert!(difference.contains("package docker.io") && difference.contains("0000"), "{difference}");
 }

@@ -47,16 +47,17 @@ pub(crate) fn habuild(root: &Path) -> Command {
     command
 }
 
-/// Copies the definitions and the first-boot binary into `root`.
+/// Copies the definitions, the first-boot binary and the stand-in's bundle into `root`.
 pub(crate) fn copy_project(root: &Path) {
     for name in ["images", "layers"] {
         run(Command::new("cp").arg("-r").arg(project().join(name)).arg(root));
     }
-    let binary = "target/x86_64-unknown-linux-musl/release/habuild-firstboot";
-    let built = project().join(binary);
-    assert!(built.is_file(), "there is no {}: run make firstboot", built.display());
-    fs::create_dir_all(root.join(binary).parent().unwrap()).unwrap();
-    fs::copy(built, root.join(binary)).unwrap();
+    for name in ["target/x86_64-unknown-linux-musl/release/habuild-firstboot", "target/stand-in/cfg.tgz"] {
+        let built = project().join(name);
+        assert!(built.is_file(), "there is no {}: run make firstboot stand-in", built.display());
+        fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        fs::copy(built, root.join(name)).unwrap();
+    }
 }
 
 /// Runs a command that must succeed.

@@ -48,39 +48,56 @@ pub(crate) fn options(image: &Path, firmware: Firmware) -> Options {
 pub(crate) struct Node {
     machine: Machine,
     firmware: Firmware,
-    port: u16,
     dir: TempDir,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Node {
     /// Boots `image` and waits until ssh answers.
     pub(crate) fn boot(image: &Path, firmware: Firmware) -> Self {
-        let alone = alone();
+        Self { _alone: Some(alone()), ..Self::start(image, firmware, "", &[]).logged_in() }
+    }
+
+    /// Starts a machine with `more` in its user-data and with these ports besides ssh's; does not wait for it.
+    pub(crate) fn start(image: &Path, firmware: Firmware, more: &str, ports: &[u16]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("key");
         Cmd::new(Tool::SshKeygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).run().unwrap();
         let public = fs::read_to_string(key.with_extension("pub")).unwrap();
         let user_data = dir.path().join("user-data");
         let data = format!(
-            "#cloud-config\nusers:\n  - name: {USER}\n    shell: /bin/sh\n    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n    ssh_authorized_keys:\n      - {}\n",
+            "#cloud-config\nusers:\n  - name: {USER}\n    shell: /bin/sh\n    sudo: \"ALL=(ALL) NOPASSWD:ALL\"\n    ssh_authorized_keys:\n      - {}\n{more}",
             public.trim()
         );
         fs::write(&user_data, data).unwrap();
+        let forward = |guest: &u16| Forward { host: 0, guest: *guest };
         let options = Options {
             user_data: Some(user_data),
-            forwards: vec![Forward { host: 0, guest: 22 }],
+            forwards: [22].iter().chain(ports).map(forward).collect(),
             ..options(image, firmware)
         };
-        let mut machine = Machine::start(&options).unwrap();
-        match machine.wait(Goal::Until(Until::Login), Some(BOOT)) {
+        let machine = Machine::start(&options).unwrap();
+        Self { machine, firmware, dir, _alone: None }
+    }
+
+    /// Waits until ssh answers.
+    pub(crate) fn logged_in(mut self) -> Self {
+        self.says(Until::Login);
+        self.reach(|_boot| true);
+        self
+    }
+
+    /// Waits until the console says so.
+    pub(crate) fn says(&mut self, what: Until) {
+        match self.machine.wait(Goal::Until(what), Some(BOOT)) {
             Ok(Outcome::Reached) => {}
             other => panic!("{other:?}"),
         }
-        let port = machine.forwards()[0].host;
-        let node = Self { machine, firmware, port, dir, _alone: alone };
-        node.reach(|_boot| true);
-        node
+    }
+
+    /// The port of this host that leads to a port of the machine.
+    pub(crate) fn port(&self, guest: u16) -> u16 {
+        self.machine.forwards().iter().find(|forward| forward.guest == guest).unwrap().host
     }
 
     /// The firmware it was booted with.
@@ -95,7 +112,7 @@ impl Node {
             .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-F", "none"])
             .arg("-i")
             .arg(self.dir.path().join("key"))
-            .args(["-p", &self.port.to_string(), &format!("{USER}@127.0.0.1"), "sudo", "sh", "-s"])
+            .args(["-p", &self.port(22).to_string(), &format!("{USER}@127.0.0.1"), "sudo", "sh", "-s"])
             .input(script)
             .output_text()?;
         Ok(output)
@@ -117,6 +134,13 @@ impl Node {
         let before = self.boot_id().unwrap();
         // The connection may end before the answer comes; the new boot id tells whether it worked.
         let _ = self.root("systemctl reboot");
+        self.reach(|boot| boot != before);
+    }
+
+    /// Cuts its power: nothing is flushed, nothing stopped; waits until ssh answers again.
+    pub(crate) fn cut(&self) {
+        let before = self.boot_id().unwrap();
+        let _ = self.root("echo b > /proc/sysrq-trigger");
         self.reach(|boot| boot != before);
     }
 

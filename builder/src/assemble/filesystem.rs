@@ -1,15 +1,15 @@
 //! File systems from trees, made by the tools layer's own programs: squashfs for the root, ext4 for the state.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use walkdir::WalkDir;
 
 use super::gpt::Guid;
+use super::settle;
+use crate::bake::docker::marks::Mark;
+use crate::report::{self, Failure, Fault};
 use crate::sys::enter::Overlay;
-use crate::sys::file::Scratch;
+use crate::sys::file::{self, Scratch};
 use crate::sys::sandbox::Sandbox;
 
 /// Where a sandbox shows the image's tree, and where it writes.
@@ -74,8 +74,22 @@ pub fn squashfs(tools: &Tools, tree: &Path, empty: &Path, out: &Path, epoch: i64
     Ok(image)
 }
 
-/// Makes `out/state.img`, an ext4 file system of `size` bytes that holds `var`, bit for bit the same each time.
-pub fn ext4(tools: &Tools, var: &Path, out: &Path, size: u64, uuid: Guid, epoch: i64) -> Result<PathBuf> {
+/// What the state file system is made of, besides its tree.
+#[derive(Debug, Clone, Copy)]
+pub struct State<'a> {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its UUID, and the seed of its directories' hashes.
+    pub uuid: Guid,
+    /// The time of everything that has none of its own.
+    pub epoch: i64,
+    /// What the tree cannot hold.
+    pub marks: &'a [Mark],
+}
+
+/// Makes `out/state.img`, an ext4 file system that holds `var`, bit for bit the same each time.
+pub fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> Result<PathBuf> {
+    let State { size, uuid, epoch, marks } = state;
     let extended = format!("hash_seed={uuid},lazy_itable_init=1,nodiscard");
     let (id, blocks) = (uuid.to_string(), format!("{}k", size / 1024));
     let arguments = [
@@ -96,35 +110,23 @@ pub fn ext4(tools: &Tools, var: &Path, out: &Path, size: u64, uuid: Guid, epoch:
         &blocks,
     ];
     let sandbox = tools.sandbox(out).bind_read_only(var, TREE).env("E2FSPROGS_FAKE_TIME", &epoch.to_string());
-    sandbox.command("mke2fs", arguments)?.run_logged().context("failed to make the state file system")?;
+    sandbox.command("mke2fs", arguments)?.run_logged().map_err(|error| {
+        match format!("{error:#}").contains("allocate") {
+            true => Failure::new(Fault::Usage, format!("what /var holds does not fit into {}", report::size(size)))
+                .remedy("give disk.var.size more")
+                .because(error)
+                .into(),
+            false => error.context("failed to make the state file system"),
+        }
+    })?;
     // mke2fs copies the times at which this build made the files; one sorted script sets them all.
-    let script = out.join("state.times");
-    fs::write(&script, times(var, epoch)?).with_context(|| format!("failed to write {}", script.display()))?;
-    sandbox
-        .command("debugfs", ["-w", "-f", "/run/out/state.times", "/run/out/state.img"])?
+    let script = out.join("state.script");
+    file::write(&script, settle::script(var, marks, epoch, out, OUT)?)?;
+    let output = sandbox
+        .command("debugfs", ["-w", "-f", "/run/out/state.script", "/run/out/state.img"])?
+        .stdout(std::process::Stdio::null())
         .run()
         .context("failed to settle the state file system")?;
+    settle::check(&output.stderr).context("failed to settle the state file system")?;
     Ok(out.join("state.img"))
-}
-
-/// The `debugfs` script that settles every inode's times.
-fn times(var: &Path, epoch: i64) -> Result<String> {
-    let mut script = String::new();
-    let mut settle = |path: &str, modified: i64| {
-        let quoted = format!("\"{}\"", path.replace('"', "\"\""));
-        for (field, time) in [("atime", modified), ("ctime", epoch), ("mtime", modified), ("crtime", epoch)] {
-            script.push_str(&format!("sif {quoted} {field} @{time}\n"));
-            // The nanoseconds and the epoch bits of each time.
-            script.push_str(&format!("sif {quoted} {field}_extra 0\n"));
-        }
-    };
-    settle("/", epoch);
-    settle("/lost+found", epoch);
-    for entry in WalkDir::new(var).min_depth(1).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to walk {}", var.display()))?;
-        let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
-        let name = entry.path().strip_prefix(var).context("a walk that left its tree")?;
-        settle(&format!("/{}", name.display()), metadata.mtime());
-    }
-    Ok(script)
 }

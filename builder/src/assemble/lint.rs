@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
 
 use super::places;
+use crate::bake::docker::marks;
 use crate::bake::rootfs::Rootfs;
 
 /// One look at the root.
@@ -111,12 +112,14 @@ fn secrets(root: &Rootfs) -> Result<Vec<String>> {
         let at = root.join(top)?;
         for entry in WalkDir::new(&at).into_iter().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
-            if !metadata.is_file() || metadata.size() > 64 << 10 {
+            let inside = entry.path().strip_prefix(root.path()).unwrap_or(entry.path());
+            // What container images hold, everybody who has the bundle has.
+            if !metadata.is_file() || metadata.size() > 64 << 10 || marks::is_content(inside) {
                 continue;
             }
             let content =
                 std::fs::read(entry.path()).with_context(|| format!("failed to read {}", entry.path().display()))?;
-            let name = entry.path().strip_prefix(root.path()).unwrap_or(entry.path()).display();
+            let name = inside.display();
             if holds(&content, b"PRIVATE KEY-----") {
                 found.push(format!("/{name} holds a private key"));
             } else if holds(&content, b"key = AQ") {

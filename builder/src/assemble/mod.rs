@@ -7,6 +7,7 @@ pub mod gpt;
 pub mod layout;
 pub mod lint;
 pub mod places;
+pub mod settle;
 pub mod verity;
 
 use std::fs::File;
@@ -27,7 +28,7 @@ use crate::sys::file::Scratch;
 use crate::sys::sparse;
 use boot::ESP_SIZE;
 use fat::FatVolume;
-use filesystem::Tools;
+use filesystem::{State, Tools};
 use layout::{BIOS_BOOT_SIZE, Layout, MIB, Role, derived};
 
 /// A finished raw disk.
@@ -55,6 +56,7 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
     let root = Rootfs::new(overlay.path());
     places::shape(&root, state_id, plan.epoch)?;
     check(&root)?;
+    let marks = settle::take_marks(&root)?;
     drop(overlay);
     pack::settle(&upper, plan.epoch)?;
     // Mounted again: what the overlay had cached of the times is gone.
@@ -66,14 +68,8 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
     let event = Event::start("assemble", "root");
     let (root_image, state_image) = thread::scope(|scope| {
         let state = scope.spawn(|| {
-            filesystem::ext4(
-                &tools,
-                &overlay.path().join("var"),
-                &out,
-                plan.image.disk.var_size.0,
-                state_id,
-                plan.epoch,
-            )
+            let state = State { size: plan.image.disk.var_size.0, uuid: state_id, epoch: plan.epoch, marks: &marks };
+            filesystem::ext4(&tools, &overlay.path().join("var"), &out, state)
         });
         let root = filesystem::squashfs(&tools, overlay.path(), &empty, &out, plan.epoch);
         let state = state.join().map_err(|_| anyhow!("a thread of the build broke off"));

@@ -5,7 +5,11 @@
 //!
 //! Invariant: runs inside [`crate::sys::userns`]; the same road for root and for an ordinary user.
 
+mod ahead;
+pub mod bundle;
 pub mod clean;
+pub mod docker;
+mod foreign;
 pub mod initrd;
 pub mod install;
 mod network;
@@ -14,6 +18,7 @@ pub mod packages;
 pub mod rootfs;
 pub mod step;
 pub mod store;
+mod tarstream;
 
 use std::path::{Path, PathBuf};
 use std::thread;

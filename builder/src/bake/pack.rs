@@ -18,9 +18,11 @@ use nix::sys::time::TimeSpec;
 use tar::{EntryType, Header};
 use walkdir::WalkDir;
 
+use super::docker::marks;
 use crate::sys::digest::{Digest, Hashing};
 
-const CAPABILITY: &str = "security.capability";
+/// The one extended attribute that a layer carries.
+pub(super) const CAPABILITY: &str = "security.capability";
 const CAPABILITY_RECORD: &str = "SCHILY.xattr.security.capability";
 const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
 const WHITEOUT: &str = ".wh.";
@@ -35,8 +37,11 @@ pub fn settle(tree: &Path, epoch: i64) -> Result<()> {
         let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
         drop_attributes(entry.path())
             .with_context(|| format!("failed to remove attributes of {}", entry.path().display()))?;
-        if metadata.mtime() > epoch || metadata.mtime_nsec() != 0 {
-            set_time(entry.path(), metadata.mtime().min(epoch))?;
+        // The files of container images have the times that those bring, whenever that was.
+        let inside = entry.path().strip_prefix(tree).context("a walk that left its tree")?;
+        let latest = if marks::is_content(inside) { i64::MAX } else { epoch };
+        if metadata.mtime() > latest || metadata.mtime_nsec() != 0 {
+            set_time(entry.path(), metadata.mtime().min(latest))?;
         }
     }
     Ok(())
@@ -61,7 +66,8 @@ fn drop_attributes(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn set_time(path: &Path, seconds: i64) -> Result<()> {
+/// Sets the times of a file, directory or link.
+pub(super) fn set_time(path: &Path, seconds: i64) -> Result<()> {
     let time = TimeSpec::new(seconds, 0);
     utimensat(nix::fcntl::AT_FDCWD, path, &time, &time, UtimensatFlags::NoFollowSymlink)
         .with_context(|| format!("failed to set the time of {}", path.display()))
@@ -145,7 +151,8 @@ fn append_mark<W: Write>(builder: &mut tar::Builder<W>, name: &Path) -> Result<(
     Ok(builder.append_data(&mut header, name, std::io::empty())?)
 }
 
-fn attribute(path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
+/// The value of an extended attribute, if the file has it.
+pub(super) fn attribute(path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
     let mut value = [0_u8; 256];
     match rustix::fs::lgetxattr(path, name, &mut value[..]) {
         Ok(length) => Ok(Some(value[..length].to_vec())),

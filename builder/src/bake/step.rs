@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result};
 
+use super::bundle;
 use super::packages::{self, Packages};
 use super::rootfs::Rootfs;
 use crate::plan::layer::{PlannedFile, Source, Step};
@@ -36,6 +37,7 @@ pub fn apply(step: &Step, root: &Rootfs, cache: &Packages, offline: bool) -> Res
                 .with_context(|| format!("failed to set the mode of {}", at.display()))
         }
         Step::Link { path, target } => root.link(path, target),
+        Step::Bundle(planned) => bundle::bake(planned, root, cache, offline),
         Step::Remove(paths) => paths.iter().try_for_each(|path| root.remove(path)),
     }
 }

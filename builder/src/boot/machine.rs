@@ -229,6 +229,10 @@ impl Machine {
         if let Sign::StepFailed(line) = &sign {
             tracing::warn!("{line}");
             self.step_failed = Some(line.clone());
+            // The agent tries again what may pass; what it calls failed stays so.
+            if goal == Goal::Until(Until::Ready) {
+                return Err(self.given_up("the node cannot become ready".to_owned()));
+            }
         }
         Ok(matches!(
             (goal, sign),
@@ -300,7 +304,14 @@ fn write_seed(options: &Options, path: &Path) -> Result<()> {
             if let Some(password) = &password {
                 tracing::info!("log in as {} with password {password} (this machine only)", guest::USER);
             }
-            guest::default_user_data(&keys, password.as_deref()).into_bytes()
+            let secrets = guest::TrialSecrets { admin: guest::password()?, services: guest::password()? };
+            if reader {
+                let (url, admin) = (guest::TRIAL_URL, &secrets.admin);
+                tracing::info!(
+                    "Harbor calls itself {url}, its user is admin with password {admin} (this machine only)"
+                );
+            }
+            guest::default_user_data(&keys, password.as_deref(), &secrets).into_bytes()
         }
     };
     let id = guest::instance_id(&options.image, &user_data);

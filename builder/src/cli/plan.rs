@@ -67,7 +67,7 @@ pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Resul
         },
     };
     let firstboot = plan::firstboot_binary(&root.path)?;
-    let plan = Plan::make(&catalog, &lock, &Sources { firstboot: &firstboot })?;
+    let plan = Plan::make(&catalog, &lock, &Sources { firstboot: &firstboot, root: &root.path })?;
     let origin = Origin { mirror: archive.mirror, security: archive.security, snapshot: base.snapshot.clone() };
     Ok(Prepared { plan, lock_name, lock_text: lock.text()?, cache, output, origin })
 }

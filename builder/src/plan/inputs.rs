@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use walkdir::WalkDir;
 
-use super::layer::{PlannedFile, Source, Step};
+use super::layer::{BundleSource, PlannedBundle, PlannedFile, Source, Step};
 use crate::report::{Failure, Fault};
-use crate::spec::image::ImageSpec;
+use crate::spec::image::{Harbor, ImageSpec};
 use crate::spec::layer::{Action, LayerSpec};
 use crate::spec::{self};
 use crate::sys::digest::Digest;
@@ -23,6 +23,8 @@ const FIRSTBOOT: &str = "artifact:firstboot";
 pub struct Sources<'a> {
     /// The first-boot binary.
     pub firstboot: &'a Path,
+    /// The project's directory, where a bundle's relative path begins.
+    pub root: &'a Path,
 }
 
 /// The steps of a layer for an image's release.
@@ -75,6 +77,10 @@ fn add(
         Action::Directory { path, mode } => steps.push(Step::Directory { path, mode: mode.unwrap_or(0o755) }),
         Action::Link { path, target } => steps.push(Step::Link { path, target }),
         Action::Remove { paths } => steps.push(Step::Remove(paths)),
+        Action::Bundle {} => {
+            let harbor = image.harbor.as_ref().context("a bundle to unpack, and none in the image")?;
+            steps.push(Step::Bundle(bundle(harbor, sources.root)?));
+        }
     }
     Ok(())
 }
@@ -86,6 +92,31 @@ fn copied(path: &Path, to: String, mode: Option<u32>) -> Result<Step> {
     let mode = mode.unwrap_or(if executable { 0o755 } else { 0o644 });
     let path = std::path::absolute(path).with_context(|| format!("failed to resolve {}", path.display()))?;
     Ok(Step::File(PlannedFile { to, mode, source: Source::File { path, digest, length } }))
+}
+
+/// The bundle: a file is hashed where it lies, a URL is believed until it is fetched.
+fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
+    if harbor.bundle.contains("://") {
+        let sha256 = harbor.sha256.context("a bundle from a URL without its digest")?;
+        return Ok(PlannedBundle { sha256, from: BundleSource::Url(harbor.bundle.clone()) });
+    }
+    let path = root.join(&harbor.bundle);
+    let refused = |words: String| Failure::new(Fault::Input, format!("bundle {}: {words}", path.display()));
+    if path.is_dir() {
+        return Err(refused("is a directory".into()).remedy("name the offline installer's .tgz file").into());
+    }
+    let (sha256, _) = Digest::of_file(&path).map_err(|error| {
+        refused("cannot be read".into()).because(error).remedy("harbor.bundle in the image spec names it")
+    })?;
+    if let Some(wanted) = harbor.sha256
+        && wanted != sha256
+    {
+        return Err(refused(format!("has digest {sha256}, the spec says {wanted}"))
+            .remedy("fetch it again, or correct harbor.sha256")
+            .into());
+    }
+    let path = std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()))?;
+    Ok(PlannedBundle { sha256, from: BundleSource::File(path) })
 }
 
 /// Renders a template over explicit values; an unknown variable is the template's mistake.

@@ -76,6 +76,28 @@ pub enum Step {
     },
     /// Paths to remove.
     Remove(Vec<String>),
+    /// The Harbor bundle, to be unpacked.
+    Bundle(PlannedBundle),
+}
+
+/// A Harbor bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedBundle {
+    /// What it must hash to.
+    pub sha256: Digest,
+    /// Where it is.
+    pub from: BundleSource,
+}
+
+/// Where a bundle is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum BundleSource {
+    /// A file on this host, by its absolute path.
+    File(PathBuf),
+    /// An https URL.
+    Url(String),
 }
 
 /// A file of the image and where its content comes from.
@@ -181,6 +203,7 @@ impl Step {
             Self::Directory { path, mode } => format!("directory {path} {mode:04o}"),
             Self::Link { path, target } => format!("link {path} {target}"),
             Self::Remove(paths) => format!("remove {}", paths.join(" ")),
+            Self::Bundle(bundle) => format!("bundle {}", bundle.sha256),
         }
     }
 }

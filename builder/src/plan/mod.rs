@@ -21,7 +21,7 @@ use crate::spec::image::ImageSpec;
 use crate::spec::{self, Catalog};
 use crate::sys::cmd::{Cmd, Tool};
 use crate::sys::digest::Digest;
-use layer::{PlannedLayer, Source};
+use layer::{BundleSource, PlannedBundle, PlannedLayer, Source, Step};
 use lock::{Lock, Request};
 
 /// The name of the layer that holds the build's own tools, of the image's release.
@@ -70,12 +70,26 @@ impl Plan {
             )
             .as_bytes(),
         );
-        Ok(Self { image: image.clone(), epoch: lock.epoch, layers, tools, initrd, disk })
+        let mut image = image.clone();
+        resolve_bundle(&mut image, &layers);
+        Ok(Self { image, epoch: lock.epoch, layers, tools, initrd, disk })
     }
 
     /// Every layer that is baked, the tools first.
     pub fn all_layers(&self) -> impl Iterator<Item = &PlannedLayer> {
         std::iter::once(&self.tools).chain(&self.layers)
+    }
+}
+
+/// In a plan a bundle is a name and a digest: where its file lies on this host is nobody else's business.
+fn resolve_bundle(image: &mut ImageSpec, layers: &[PlannedLayer]) {
+    let steps = layers.iter().flat_map(|layer| &layer.steps);
+    let planned = steps.filter_map(|step| if let Step::Bundle(bundle) = step { Some(bundle) } else { None }).next();
+    if let (Some(harbor), Some(PlannedBundle { sha256, from })) = (&mut image.harbor, planned) {
+        harbor.sha256 = Some(*sha256);
+        if let BundleSource::File(path) = from {
+            harbor.bundle = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        }
     }
 }
 

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::covers;
 use super::decode::Problems;
 use super::image::{Base, ImageSpec};
-use super::layer::LayerSpec;
+use super::layer::{Action, LayerSpec};
 use super::mistake::Mistake;
 use super::names::{Selector, parse_name};
 use super::overrides::Override;
-use super::read_image::{TOOLS_LAYER, read_image};
+use super::read_image::{ReadImage, TOOLS_LAYER, read_image};
 use super::read_layer::read_layer;
 use super::source::{Source, placed};
+use super::{actions_for, covers};
 use crate::report::{Failure, Fault, Problem, Report};
 
 /// Everything that was read, checked against itself: each layer that the image names is here.
@@ -119,9 +119,37 @@ fn read_all(root: &Path, file: &Path, overrides: &[Override], report: &mut Repor
             Mistake::new("the tools layer is missing").hint("the tools that every build runs are installed from it"),
         ));
     }
+    check_bundle(&read, &layers);
     let spec = read.spec;
     report.append(problems.into_report());
     Ok(spec.map(|image| Catalog { image, image_file: source.file().to_owned(), layers }))
+}
+
+/// A bundle and the one layer that unpacks it go together.
+fn check_bundle(read: &ReadImage<'_>, layers: &BTreeMap<String, LayerSpec>) {
+    let Some(base) = &read.base else { return };
+    let unpacks = |name: &String| {
+        let layer = layers.get(name);
+        layer.is_some_and(|layer| actions_for(layer, base).any(|action| matches!(action, Action::Bundle {})))
+    };
+    let unpacking: Vec<_> = read.layers.iter().filter(|(name, _)| unpacks(name)).collect();
+    for (name, node) in unpacking.iter().skip(1) {
+        node.refuse(
+            Mistake::new(format!("layer {name} unpacks the bundle a second time"))
+                .hint("at most one layer of an image does"),
+        );
+    }
+    match (&read.harbor, unpacking.first()) {
+        (None, Some((name, node))) => node.refuse(
+            Mistake::new(format!("layer {name} unpacks a Harbor bundle, and the image names none"))
+                .hint("add [harbor] with bundle = \"PATH or https URL\", or leave the layer out"),
+        ),
+        // A layer that is missing or could not be read is told by itself.
+        (Some(node), None) if read.layers.iter().all(|(name, _)| layers.contains_key(name)) => node.refuse_key(
+            Mistake::new("no layer of the image unpacks the bundle").hint("add \"harbor\" to layers, or leave it out"),
+        ),
+        _ => {}
+    }
 }
 
 /// Reads one layer's file, with its packages checked against the release that is going to be baked, if it is known.

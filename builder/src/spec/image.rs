@@ -14,7 +14,7 @@ pub struct ImageSpec {
     pub layers: Vec<String>,
     /// The distribution to start from.
     pub base: Base,
-    /// The Harbor bundle; from the issue on that bakes it.
+    /// The Harbor bundle, for the layer that unpacks it.
     pub harbor: Option<Harbor>,
     /// The disk's shape.
     pub disk: Disk,
@@ -40,7 +40,7 @@ pub struct Base {
 /// `[harbor]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Harbor {
-    /// A path, or an https URL.
+    /// A path (from the project's directory on, unless absolute), or an https URL.
     pub bundle: String,
     /// Required for a URL.
     pub sha256: Option<Digest>,

@@ -110,4 +110,6 @@ pub enum Action {
         /// Absolute paths.
         paths: Vec<String>,
     },
+    /// Unpacks the image's Harbor bundle and puts its container images into Docker's store.
+    Bundle {},
 }

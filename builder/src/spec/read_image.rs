@@ -28,6 +28,8 @@ pub(crate) struct ReadImage<'t> {
     pub(crate) spec: Option<ImageSpec>,
     pub(crate) base: Option<Base>,
     pub(crate) layers: Vec<(String, Node<'t>)>,
+    /// `[harbor]`, whatever it holds.
+    pub(crate) harbor: Option<Node<'t>>,
 }
 
 /// Reads the spec; every mistake goes to the problems that the table belongs to.
@@ -38,7 +40,8 @@ pub(crate) fn read_image<'t>(root: Table<'t>) -> ReadImage<'t> {
     let base =
         root.required("base", "[base] with distribution and release").and_then(|node| node.table()).and_then(read_base);
     // `None` inside: absent. `None` outside: there, and wrong.
-    let harbor = root.get("harbor").map_or(Some(None), |node| read_harbor(&node).map(Some));
+    let harbor_node = root.get("harbor");
+    let harbor = harbor_node.as_ref().map_or(Some(None), |node| read_harbor(node).map(Some));
     let disk = root.get("disk").map_or_else(|| Some(default_disk()), |node| node.table().and_then(read_disk));
     let artifacts =
         root.get("artifacts").map_or_else(|| Some(default_artifacts()), |node| node.table().and_then(read_artifacts));
@@ -53,7 +56,7 @@ pub(crate) fn read_image<'t>(root: Table<'t>) -> ReadImage<'t> {
             artifacts: artifacts?,
         })
     })();
-    ReadImage { spec, base, layers: named }
+    ReadImage { spec, base, layers: named, harbor: harbor_node }
 }
 
 fn read_layer_names<'t>(node: &Node<'t>, named: &mut Vec<(String, Node<'t>)>) -> Option<Vec<String>> {
@@ -112,7 +115,6 @@ fn parse_architecture(text: &str) -> Result<String, Mistake> {
     }
 }
 
-/// Checks what is written, then says that this version bakes no bundle.
 fn read_harbor(node: &Node<'_>) -> Option<Harbor> {
     let table = node.table()?;
     let bundle = table.required("bundle", "bundle = \"PATH or https URL\"");
@@ -129,7 +131,6 @@ fn read_harbor(node: &Node<'_>) -> Option<Harbor> {
         Some(node) => node.parse(parse_digest).map(Some),
     };
     table.finish();
-    node.refuse_key(Mistake::not_in_this_version("baking a Harbor bundle").hint("leave [harbor] out of the spec"));
     Some(Harbor { bundle: bundle?, sha256: sha256? })
 }
 

@@ -7,7 +7,7 @@ use super::decode::{Node, Table};
 use super::layer::{Action, ActionSpec, LayerSpec};
 use super::mistake::{Mistake, quoted};
 use super::names::{Selector, parse_absolute_path, parse_mode, parse_relative_path};
-use super::read_image::parse_digest;
+use super::read_image::{TOOLS_LAYER, parse_digest};
 use super::url::{Scheme, parse_url};
 
 /// The one source that lies in no layer's directory: the first-boot binary, which the builder provides.
@@ -26,7 +26,21 @@ pub(crate) fn read_layer(root: Table<'_>, name: &str, directory: &Path) -> Optio
         .map_or_else(|| Some(BTreeMap::new()), |node| node.table().and_then(|table| read_packages(&table)));
     let actions = root.get("action").map_or_else(
         || Some(Vec::new()),
-        |node| node.list(|item| item.table().and_then(|table| read_action(table, directory))),
+        |node| {
+            let mut bundles = 0;
+            node.list(|item| {
+                let action = item.table().and_then(|table| read_action(table, directory))?;
+                bundles += usize::from(matches!(action.action, Action::Bundle {}));
+                if matches!(action.action, Action::Bundle {}) && (bundles > 1 || name == TOOLS_LAYER) {
+                    item.refuse(match name == TOOLS_LAYER {
+                        true => Mistake::new("the tools layer is part of no image: no bundle goes there"),
+                        false => Mistake::new("a second bundle action").hint("an image has one bundle, unpacked once"),
+                    });
+                    return None;
+                }
+                Some(action)
+            })
+        },
     );
     root.finish();
     Some(LayerSpec {
@@ -69,7 +83,7 @@ fn read_action(table: Table<'_>, layer: &Path) -> Option<ActionSpec> {
         .get("when")
         .map_or_else(|| Some(Vec::new()), |node| node.non_empty_set(|item| item.parse(str::parse::<Selector>)));
     type Read = fn(&Node<'_>, &Path) -> Option<Action>;
-    let kinds: [(&'static str, Read); 10] = [
+    let kinds: [(&'static str, Read); 11] = [
         ("copy", read_copy),
         ("render", read_render),
         ("fetch", |node, _| read_fetch(node)),
@@ -80,6 +94,7 @@ fn read_action(table: Table<'_>, layer: &Path) -> Option<ActionSpec> {
         ("directory", |node, _| read_directory(node)),
         ("link", |node, _| read_link(node)),
         ("remove", |node, _| read_remove(node)),
+        ("bundle", |node, _| within(node, |_| Action::Bundle {})),
     ];
     // All are read even when there is one too many, so that each one's own mistakes are told.
     let found: Vec<(&str, Option<Action>)> =

@@ -36,10 +36,16 @@ pub(super) fn vault_users(d: &mut Decoder) {
 }
 
 /// What this version of the agent cannot act on yet.
-pub fn not_in_this_version(_config: &NodeConfig) -> Vec<Problem> {
-    let message =
-        "not in this version: the node config is read and checked, but nothing is fetched, mounted or started";
-    vec![Problem::new(super::Place::default(), "", message)]
+pub fn not_in_this_version(config: &NodeConfig) -> Vec<Problem> {
+    let mut found = Found { config, problems: Vec::new() };
+    for (key, value) in config.secrets() {
+        let SecretValue::Reference(reference) = value else { continue };
+        if !matches!(reference.scheme(), Scheme::File | Scheme::Https) {
+            let message = format!("ref+{}:// is not in this version", reference.scheme().name());
+            found.add(&key, wrong(message).hint("this version reads ref+file:// and ref+https://"));
+        }
+    }
+    super::in_order(found.problems)
 }
 
 /// What is allowed, but what an operator would want to know.

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::decode::{Decoder, Field, Fields};
-use super::literal;
 use super::problem::{Wrong, wrong};
 use super::secret::SecretValue;
 use super::url::host;
@@ -83,7 +82,7 @@ impl Database {
         let port = d.or(&fields, "port", default, Decoder::port);
         let longest = if kind == Some(DatabaseKind::Mysql) { 32 } else { 63 };
         let user = d.need(&fields, "user", |d, f| d.parsed(f, |text| user(text, longest)));
-        let password = d.need(&fields, "password", |d, f| d.secret(f, literal::line));
+        let password = d.need(&fields, "password", Decoder::secret);
         let name = d.or(&fields, "name", "registry".to_owned(), |d, f| d.parsed(f, name));
         let guard = tls(d, &fields);
         let initialise = d.or(&fields, "initialise", false, Decoder::boolean);
@@ -111,7 +110,7 @@ impl Redis {
             let text = d.text(f)?;
             if text.is_empty() { Some(String::new()) } else { d.parsed(f, |text| user(text, 128)) }
         });
-        let password = d.maybe(&fields, "password", |d, f| d.secret(f, literal::line));
+        let password = d.maybe(&fields, "password", Decoder::secret);
         if username.as_ref().is_some_and(|name| !name.is_empty()) && !fields.has("password") {
             d.note(field.at, &fields.path("password"), "is missing: a username needs one");
         }
@@ -147,7 +146,7 @@ fn tls(d: &mut Decoder, fields: &Fields<'_>) -> Option<(TlsMode, Option<SecretVa
             return None;
         }
     }
-    let ca = d.maybe(fields, "ca", |d, f| d.secret(f, literal::certificate));
+    let ca = d.maybe(fields, "ca", Decoder::secret);
     Some((tls?, ca?))
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::literal;
 use super::problem::{Place, Places, Problem, Wrong, quoted, wrong};
 use super::secret::{Scheme, SecretValue};
 use super::tree::{Node, Value};
@@ -260,16 +261,12 @@ impl Decoder {
         self.refuse(field, wrong(format!("{} is not one of {}", quoted(text), names.join(", "))))
     }
 
-    /// A literal or a reference; `check` judges a literal, and its words must not repeat it.
-    pub(super) fn secret(
-        &mut self,
-        field: &Field<'_>,
-        check: impl FnOnce(&str) -> Result<(), Wrong>,
-    ) -> Option<SecretValue> {
+    /// A literal or a reference; a literal is judged by its key's rule.
+    pub(super) fn secret(&mut self, field: &Field<'_>) -> Option<SecretValue> {
         let value = self.parsed(field, SecretValue::parse)?;
         match &value {
             SecretValue::Literal(literal) => {
-                let outcome = check(literal.expose());
+                let outcome = literal::check(&field.key, literal.expose());
                 self.accept(field, outcome)?;
             }
             SecretValue::Reference(reference) if reference.scheme() == Scheme::Vault => {

@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::decode::{Decoder, Field};
-use super::literal;
 use super::problem::{Wrong, wrong};
 use super::secret::SecretValue;
 use super::settings::Settings;
@@ -79,7 +78,7 @@ impl Harbor {
         if serves_tls {
             d.listens(&fields, "https_port", https_port);
         }
-        let admin_password = d.need(&fields, "admin_password", |d, f| d.secret(f, literal::line));
+        let admin_password = d.need(&fields, "admin_password", Decoder::secret);
         let jobservice = d.or(&fields, "jobservice", true, Decoder::boolean);
         let settings = d.or(&fields, "settings", Settings::default(), Settings::decode);
         Some(Self {

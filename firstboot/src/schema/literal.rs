@@ -1,4 +1,4 @@
-//! What a secret that is written literally must look like. References are judged when they are resolved.
+//! What a secret must look like, by its key: a literal when the node config is read, any other once it is resolved.
 //!
 //! Invariant: no message repeats any part of the literal.
 
@@ -6,8 +6,35 @@ use super::problem::{Wrong, wrong};
 
 type Verdict = Result<(), Wrong>;
 
+/// Judges the secret of a key.
+pub(super) fn check(key: &str, text: &str) -> Verdict {
+    rule(key).map_or(Ok(()), |rule| rule(text))
+}
+
+/// Whether the secret of a key may have several lines: PEM does, and so may settings of Harbor's.
+pub(super) fn may_have_lines(key: &str) -> bool {
+    let pem = ["database.ca", "redis.ca", "secret_stores.vault.ca", "tls.certificate", "tls.key"];
+    let shared = ["shared_secrets.root_crt", "shared_secrets.private_key"];
+    pem.contains(&key) || shared.contains(&key) || key.starts_with("harbor.settings.")
+}
+
+fn rule(key: &str) -> Option<fn(&str) -> Verdict> {
+    Some(match key {
+        "storage.cephfs.secret" => ceph_key,
+        "database.ca" | "redis.ca" | "secret_stores.vault.ca" => certificate,
+        "tls.certificate" | "shared_secrets.root_crt" => certificate,
+        "tls.key" => private_key,
+        "shared_secrets.private_key" => token_key,
+        "shared_secrets.secretkey" => secretkey,
+        "shared_secrets.csrf_key" => csrf_key,
+        // Only Harbor knows what its settings must look like.
+        key if key.starts_with("harbor.settings.") => return None,
+        _ => line,
+    })
+}
+
 /// A password, token or other secret of one line.
-pub(super) fn line(text: &str) -> Verdict {
+fn line(text: &str) -> Verdict {
     if text.ends_with('\n') || text.ends_with('\r') {
         return Err(wrong("ends with a line break").hint("a block | adds one, |- does not"));
     }
@@ -21,7 +48,7 @@ pub(super) fn line(text: &str) -> Verdict {
 }
 
 /// The AES key of Harbor's settings: with any other length Harbor does not start ("invalid key size").
-pub(super) fn secretkey(text: &str) -> Verdict {
+fn secretkey(text: &str) -> Verdict {
     line(text)?;
     match text.len() {
         16 => Ok(()),
@@ -30,7 +57,7 @@ pub(super) fn secretkey(text: &str) -> Verdict {
 }
 
 /// Harbor 2 takes a CSRF key of 32 characters only; 1.8 to 1.10 make theirs of 40.
-pub(super) fn csrf_key(text: &str) -> Verdict {
+fn csrf_key(text: &str) -> Verdict {
     line(text)?;
     match text.len() {
         32 | 40 => Ok(()),
@@ -39,7 +66,7 @@ pub(super) fn csrf_key(text: &str) -> Verdict {
 }
 
 /// What `ceph auth get-key` prints.
-pub(super) fn ceph_key(text: &str) -> Verdict {
+fn ceph_key(text: &str) -> Verdict {
     let advice = "give what ceph auth get-key client.NAME prints";
     if text.contains('[') {
         return Err(wrong("is a whole keyring, must be the key alone").hint(advice));
@@ -55,7 +82,7 @@ pub(super) fn ceph_key(text: &str) -> Verdict {
 }
 
 /// One or more certificates in PEM.
-pub(super) fn certificate(text: &str) -> Verdict {
+fn certificate(text: &str) -> Verdict {
     match pem_label(text)? {
         "CERTIFICATE" => Ok(()),
         label if label.ends_with("PRIVATE KEY") => Err(wrong("holds a private key, must be a certificate")),
@@ -64,7 +91,7 @@ pub(super) fn certificate(text: &str) -> Verdict {
 }
 
 /// A private key in PEM, unencrypted.
-pub(super) fn private_key(text: &str) -> Verdict {
+fn private_key(text: &str) -> Verdict {
     match pem_label(text)? {
         "ENCRYPTED PRIVATE KEY" => Err(wrong("is an encrypted key, which a node cannot open")),
         label if label.ends_with("PRIVATE KEY") => Ok(()),
@@ -74,7 +101,7 @@ pub(super) fn private_key(text: &str) -> Verdict {
 }
 
 /// The key that signs Harbor's tokens: libtrust reads PKCS#1 only, and newer openssl writes PKCS#8.
-pub(super) fn token_key(text: &str) -> Verdict {
+fn token_key(text: &str) -> Verdict {
     private_key(text)?;
     match pem_label(text)? {
         "RSA PRIVATE KEY" => Ok(()),

@@ -150,6 +150,12 @@ impl SecretRef {
         &self.pointer
     }
 
+    /// What is asked for: the reference without the keys that lead into the answer.
+    #[must_use]
+    pub(crate) fn address(&self) -> Self {
+        Self { pointer: Vec::new(), ..self.clone() }
+    }
+
     fn options_known(&self) -> &'static [&'static str] {
         SCHEMES.iter().find(|(_, scheme, _)| *scheme == self.scheme).map_or(&[], |(.., options)| options)
     }

@@ -105,7 +105,7 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
     }
     match &field.node.value {
         Value::Scalar { text, .. } if text.starts_with("ref+") || may_be_secret(name) && !text.is_empty() => {
-            d.secret(field, |_| Ok(())).map(Setting::Secret)
+            d.secret(field).map(Setting::Secret)
         }
         Value::Scalar { text, plain: true } => Some(Setting::Plain(text.clone())),
         Value::Scalar { text, plain: false } => Some(Setting::Quoted(text.clone())),

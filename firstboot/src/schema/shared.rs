@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::decode::{Decoder, Field, Fields};
-use super::literal;
 use super::problem::wrong;
 use super::secret::SecretValue;
 
@@ -57,8 +56,8 @@ impl Default for SharedSecrets {
 impl ServerTls {
     pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
         let fields = d.fields(field, &["certificate", "key"])?;
-        let certificate = d.need(&fields, "certificate", |d, f| d.secret(f, literal::certificate));
-        let key = d.need(&fields, "key", |d, f| d.secret(f, literal::private_key));
+        let certificate = d.need(&fields, "certificate", Decoder::secret);
+        let key = d.need(&fields, "key", Decoder::secret);
         Some(Self { certificate: certificate?, key: key? })
     }
 }
@@ -100,13 +99,13 @@ impl SharedSecrets {
 
 impl SharedValues {
     fn decode(d: &mut Decoder, fields: &Fields<'_>) -> Option<Self> {
-        let secretkey = d.need(fields, "secretkey", |d, f| d.secret(f, literal::secretkey));
-        let private_key = d.need(fields, "private_key", |d, f| d.secret(f, literal::token_key));
-        let root_crt = d.need(fields, "root_crt", |d, f| d.secret(f, literal::certificate));
-        let core_secret = d.need(fields, "core_secret", |d, f| d.secret(f, literal::line));
-        let jobservice_secret = d.need(fields, "jobservice_secret", |d, f| d.secret(f, literal::line));
-        let csrf_key = d.need(fields, "csrf_key", |d, f| d.secret(f, literal::csrf_key));
-        let registry_password = d.need(fields, "registry_password", |d, f| d.secret(f, literal::line));
+        let secretkey = d.need(fields, "secretkey", Decoder::secret);
+        let private_key = d.need(fields, "private_key", Decoder::secret);
+        let root_crt = d.need(fields, "root_crt", Decoder::secret);
+        let core_secret = d.need(fields, "core_secret", Decoder::secret);
+        let jobservice_secret = d.need(fields, "jobservice_secret", Decoder::secret);
+        let csrf_key = d.need(fields, "csrf_key", Decoder::secret);
+        let registry_password = d.need(fields, "registry_password", Decoder::secret);
         Some(Self {
             secretkey: secretkey?,
             private_key: private_key?,

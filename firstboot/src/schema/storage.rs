@@ -3,7 +3,6 @@
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field};
-use super::literal;
 use super::problem::{Wrong, nearest, quoted, wrong};
 use super::secret::SecretValue;
 use super::url::authority;
@@ -109,7 +108,7 @@ impl Cephfs {
         let default = || "/mnt/cephfs/harbor".to_owned();
         let mountpoint = d.or(&fields, "mountpoint", default(), |d, f| d.parsed(f, |text| place(text, false)));
         let client = d.need(&fields, "client", |d, f| d.parsed(f, client));
-        let secret = d.need(&fields, "secret", |d, f| d.secret(f, literal::ceph_key));
+        let secret = d.need(&fields, "secret", Decoder::secret);
         let options = d.or(&fields, "options", vec!["noatime".to_owned()], |d, f| d.list_of(f, option));
         Some(Self {
             monitors: monitors?,

@@ -4,7 +4,6 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field, Fields};
-use super::literal;
 use super::problem::{Wrong, wrong};
 use super::secret::{Scheme, SecretValue};
 use super::url::BaseUrl;
@@ -122,7 +121,7 @@ impl Vault {
         let address = d.need(&fields, "address", |d, f| d.parsed(f, address));
         let method = d.need(&fields, "auth", |d, f| d.choice(f, &METHODS));
         let login = method.and_then(|method| login(d, &fields, method));
-        let ca = d.maybe(&fields, "ca", |d, f| own_secret(d, f, literal::certificate));
+        let ca = d.maybe(&fields, "ca", own_secret);
         let namespace = d.maybe(&fields, "namespace", |d, f| d.parsed(f, path));
         let mount = d.maybe(&fields, "mount", |d, f| d.parsed(f, path));
         Some(Self { address: address?, login: login?, ca: ca?, namespace: namespace?, mount: mount? })
@@ -139,17 +138,17 @@ fn login(d: &mut Decoder, fields: &Fields<'_>, method: Method) -> Option<VaultLo
     }
     let login = match method {
         Method::Token => {
-            let token = d.need(fields, "token", |d, f| own_secret(d, f, literal::line));
+            let token = d.need(fields, "token", own_secret);
             VaultLogin::Token { token: token? }
         }
         Method::AppRole => {
-            let role_id = d.need(fields, "role_id", |d, f| own_secret(d, f, literal::line));
-            let secret_id = d.need(fields, "secret_id", |d, f| own_secret(d, f, literal::line));
+            let role_id = d.need(fields, "role_id", own_secret);
+            let secret_id = d.need(fields, "secret_id", own_secret);
             VaultLogin::AppRole { role_id: role_id?, secret_id: secret_id? }
         }
         Method::Jwt => {
             let role = d.need(fields, "role", |d, f| d.parsed(f, path));
-            let jwt = d.need(fields, "jwt", |d, f| own_secret(d, f, literal::line));
+            let jwt = d.need(fields, "jwt", own_secret);
             VaultLogin::Jwt { role: role?, jwt: jwt? }
         }
     };
@@ -157,13 +156,9 @@ fn login(d: &mut Decoder, fields: &Fields<'_>, method: Method) -> Option<VaultLo
 }
 
 /// A secret that opens Vault cannot itself be kept there.
-fn own_secret(
-    d: &mut Decoder,
-    field: &Field<'_>,
-    check: impl FnOnce(&str) -> Result<(), Wrong>,
-) -> Option<SecretValue> {
+fn own_secret(d: &mut Decoder, field: &Field<'_>) -> Option<SecretValue> {
     let users = d.vault_users.len();
-    let value = d.secret(field, check)?;
+    let value = d.secret(field)?;
     d.vault_users.truncate(users);
     match &value {
         SecretValue::Reference(reference) if reference.scheme() == Scheme::Vault => {

@@ -1,0 +1,179 @@
+//! The `debugfs` script for a new ext4: what nobody can make in a user namespace, and every inode's times.
+//!
+//! Invariant: equal trees and marks, equal script; a name that a script cannot hold is an error, never skipped.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use walkdir::WalkDir;
+
+use crate::bake::docker::marks::{self, Mark, What};
+use crate::bake::rootfs::Rootfs;
+use crate::report::{Failure, Fault};
+use crate::sys::file;
+
+/// The state file system's mount point in the image.
+const STATE: &str = "/var";
+
+/// Takes the list of marks out of the mounted root; paths become those of the state file system, from `/` on.
+pub fn take_marks(root: &Rootfs) -> Result<Vec<Mark>> {
+    let list = format!("{}/{}", marks::DIRECTORY, marks::FILE);
+    let Some(content) = root.read(&list)? else { return Ok(Vec::new()) };
+    let text = String::from_utf8(content).with_context(|| format!("{list} is not UTF-8"))?;
+    let mut found = marks::parse(&text).with_context(|| list.clone())?;
+    let directory = marks::DIRECTORY.strip_prefix(STATE).context("Docker's store is not on the state file system")?;
+    for mark in &mut found {
+        mark.path = Path::new(directory).join(&mark.path);
+    }
+    root.remove(&list)?;
+    Ok(found)
+}
+
+/// The script for the file system made of `var`; values that it reads are files in `out`, which it sees at `seen`.
+pub(super) fn script(var: &Path, marks: &[Mark], epoch: i64, out: &Path, seen: &str) -> Result<Vec<u8>> {
+    let mut script = Script::default();
+    // What has no inode in the tree, with its own time.
+    let mut made: BTreeMap<&Path, i64> = BTreeMap::new();
+    for (i, mark) in marks.iter().enumerate() {
+        match &mark.what {
+            What::Whiteout => {
+                script.make(&mark.path, "c 0 0")?;
+                made.insert(&mark.path, epoch);
+            }
+            What::Opaque => script.on("ea_set", &mark.path, "trusted.overlay.opaque y")?,
+            What::Owner { uid, gid } => script.owner(&mark.path, (*uid, *gid))?,
+            What::Attribute { name, value } => {
+                file::write(&out.join(format!("attribute.{i}")), value)?;
+                script.on(&format!("ea_set -f {seen}/attribute.{i}"), &mark.path, &quoted(OsStr::new(name))?)?;
+            }
+            What::Node(node) => {
+                let (major, minor) = node.device;
+                let (kind, bits) = match node.kind {
+                    'c' => (format!("c {major} {minor}"), 0o020_000),
+                    'b' => (format!("b {major} {minor}"), 0o060_000),
+                    _ => ("p".to_owned(), 0o010_000),
+                };
+                script.make(&mark.path, &kind)?;
+                script.on("sif", &mark.path, format!("mode 0{:o}", bits | node.mode))?;
+                script.owner(&mark.path, node.owner)?;
+                made.insert(&mark.path, node.modified);
+            }
+        }
+    }
+    for (path, time) in made {
+        script.times(path, time, epoch)?;
+    }
+    script.times(Path::new("/"), epoch, epoch)?;
+    script.times(Path::new("/lost+found"), epoch, epoch)?;
+    for entry in WalkDir::new(var).min_depth(1).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("failed to walk {}", var.display()))?;
+        let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
+        let name = entry.path().strip_prefix(var).context("a walk that left its tree")?;
+        script.times(&Path::new("/").join(name), metadata.mtime(), epoch)?;
+    }
+    Ok(script.bytes)
+}
+
+/// Says what went wrong in a script: `debugfs` goes on after an error and ends well.
+pub(super) fn check(said: &[u8]) -> Result<()> {
+    let said = String::from_utf8_lossy(said);
+    match said.lines().find(|line| !line.trim().is_empty() && !line.starts_with("debugfs ")) {
+        Some(line) => Err(anyhow::anyhow!("debugfs: {line}")),
+        None => Ok(()),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    bytes: Vec<u8>,
+}
+
+impl Script {
+    /// `COMMAND PATH REST`
+    fn on(&mut self, command: &str, path: &Path, rest: impl AsRef<[u8]>) -> Result<()> {
+        let path = quoted(path.as_os_str())?;
+        for part in [command.as_bytes(), b" ", &path, b" ", rest.as_ref(), b"\n"] {
+            self.bytes.extend_from_slice(part);
+        }
+        Ok(())
+    }
+
+    /// Makes a device or pipe: `mknod` takes a name in the current directory only.
+    fn make(&mut self, path: &Path, kind: &str) -> Result<()> {
+        let (parent, name) = path.parent().zip(path.file_name()).context("a device without a name")?;
+        self.on("cd", parent, "")?;
+        self.on("mknod", &PathBuf::from(name), kind)?;
+        self.on("cd", Path::new("/"), "")
+    }
+
+    fn owner(&mut self, path: &Path, (uid, gid): (u32, u32)) -> Result<()> {
+        self.on("sif", path, format!("uid {uid}"))?;
+        self.on("sif", path, format!("gid {gid}"))
+    }
+
+    fn times(&mut self, path: &Path, modified: i64, epoch: i64) -> Result<()> {
+        for (field, time) in [("atime", modified), ("ctime", epoch), ("mtime", modified), ("crtime", epoch)] {
+            self.on("sif", path, format!("{field} @{time}"))?;
+            // The nanoseconds and the epoch bits of each time.
+            self.on("sif", path, format!("{field}_extra 0"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A word of a script: in quotes, which are doubled inside.
+fn quoted(word: &OsStr) -> Result<Vec<u8>> {
+    let bytes = word.as_bytes();
+    if bytes.contains(&b'\n') {
+        let words = format!("{word:?}: a name with a line break cannot be put on the state file system");
+        return Err(Failure::new(Fault::Input, words).into());
+    }
+    let mut quoted = vec![b'"'];
+    for byte in bytes {
+        quoted.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
+    }
+    quoted.push(b'"');
+    Ok(quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::bake::docker::marks::Node;
+
+    #[test]
+    fn marks_come_first_and_names_are_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = OsStr::from_bytes(b"a \"b\" \xff");
+        fs::create_dir(directory.path().join(name)).unwrap();
+        let path = Path::new("/").join(name);
+        let node = Node { kind: 'b', device: (8, 1), mode: 0o640, owner: (70_000, 6), modified: 5 };
+        let marks = [
+            Mark { path: path.join("x"), what: What::Whiteout },
+            Mark { path: path.clone(), what: What::Opaque },
+            Mark { path: path.join("sda"), what: What::Node(node) },
+        ];
+        let script = script(directory.path(), &marks, 9, directory.path(), "/run/out").unwrap();
+        let begins: &[u8] = b"cd \"/a \"\"b\"\" \xff\" \nmknod \"x\" c 0 0\ncd \"/\" \n\
+            ea_set \"/a \"\"b\"\" \xff\" trusted.overlay.opaque y\n";
+        assert!(script.starts_with(begins), "{}", String::from_utf8_lossy(&script));
+        let text = String::from_utf8_lossy(&script);
+        assert!(text.contains("mknod \"sda\" b 8 1\n") && text.contains("/sda\" mode 060640\n"), "{text}");
+        assert!(text.contains("/sda\" uid 70000\n") && text.contains("/sda\" mtime @5\n"), "{text}");
+        let broken = [Mark { path: "/a\nb".into(), what: What::Opaque }];
+        assert!(super::script(directory.path(), &broken, 9, directory.path(), "").is_err());
+    }
+
+    #[test]
+    fn errors_of_a_script_are_seen() {
+        assert!(check(b"debugfs 1.47.0 (5-Feb-2023)\n").is_ok());
+        let error = check(b"debugfs 1.47.0 (5-Feb-2023)\n/x: File not found by ext2_lookup \n").unwrap_err();
+        assert!(error.to_string().contains("/x: File not found"));
+    }
+}

@@ -1,0 +1,56 @@
+//! The images that a bundle's compose file names.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// What of a compose file matters here.
+#[derive(Debug, Deserialize)]
+struct Compose {
+    services: BTreeMap<String, Service>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Service {
+    image: Option<String>,
+}
+
+/// The images of every service as Docker shows them, sorted; the error says why the text is no compose file.
+pub(super) fn images(text: &[u8]) -> Result<Vec<String>, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
+    let compose: Compose = serde_saphyr::from_str(text).map_err(|error| {
+        // The first line says it; the rest shows the place.
+        error.to_string().lines().next().unwrap_or_default().trim().to_owned()
+    })?;
+    let mut images: Vec<String> =
+        compose.services.into_values().filter_map(|service| service.image).map(|image| familiar(&image)).collect();
+    images.sort();
+    images.dedup();
+    Ok(images)
+}
+
+/// A name with its tag, without what Docker leaves out.
+fn familiar(image: &str) -> String {
+    let name = image.strip_prefix("docker.io/").unwrap_or(image);
+    let name = name.strip_prefix("library/").unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((_, tag)) if !tag.contains('/') => name.to_owned(),
+        _ => format!("{name}:latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_all_services() {
+        let text = "version: '2'\nservices:\n  log:\n    image: vmware/harbor-log:v1.1.2 # here\n    restart: always\n  \
+                    proxy:\n    image: \"docker.io/library/nginx\"\n    depends_on: [log]\n  ui:\n    build: .\n\
+                    networks:\n  harbor:\n    external: false\n";
+        assert_eq!(images(text.as_bytes()).unwrap(), ["nginx:latest", "vmware/harbor-log:v1.1.2"]);
+        assert!(images(b"services: [").is_err());
+        assert!(images(b"{}").is_err());
+        assert!(images(b"\xff").is_err());
+    }
+}

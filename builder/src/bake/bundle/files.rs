@@ -1,0 +1,233 @@
+//! Unpacks a bundle's archive: its own files into a directory, its image archive into Docker's store.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use flate2::read::MultiGzDecoder;
+
+use super::compose;
+use super::version::{Generation, Version};
+use crate::bake::ahead::read_ahead;
+use crate::bake::docker;
+use crate::bake::foreign::{Filled, Put, bad, inside, reading, shown};
+use crate::bake::pack;
+use crate::bake::tarstream::{Entry, Kind, TarStream};
+
+/// The directory that every bundle has at its top.
+const TOP: &str = "harbor";
+const COMPOSE: &str = "docker-compose.yml";
+/// No compose file is longer; it is held in memory.
+const LONGEST_COMPOSE: u64 = 1 << 20;
+
+/// What a bundle is.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) version: Version,
+    pub(super) generation: Generation,
+    /// The images' names, sorted.
+    pub(super) images: Vec<String>,
+}
+
+/// Reads the tar `source` to its end: files go below `to`, images into the store at `docker`.
+pub(super) fn unpack(source: impl Read + Send, to: &Path, docker: &Path) -> Result<Contents> {
+    let mut files = Files { to, filled: Filled::default(), directories: Vec::new(), compose: None };
+    let mut archive: Option<(String, Version, Generation, Vec<String>)> = None;
+    let mut tar = TarStream::new(source, "the file");
+    let mut empty = true;
+    while let Some(entry) = tar.next_entry()? {
+        empty = false;
+        let path = files.path_of(&entry)?;
+        match image_archive(&path, &entry) {
+            None => files.put(&entry, &path, &mut tar)?,
+            Some(name) => {
+                if let Some((first, ..)) = &archive {
+                    return Err(bad(format!("it has two image archives: {TOP}/{first} and {TOP}/{name}")));
+                }
+                let (version, generation) = version(&name)?;
+                let what = format!("its image archive {TOP}/{name}");
+                let images = load(&mut tar, &what, docker)?;
+                archive = Some((name, version, generation, images));
+            }
+        }
+    }
+    if empty {
+        return Err(bad("it is an empty archive"));
+    }
+    // The rest of the file is a part of it: its checksum stands at its end.
+    tar.finish(|_| Ok(()))?;
+    files.settle()?;
+    let archive = archive.ok_or_else(|| bad(format!("it has no image archive {TOP}/harbor.VERSION.tar.gz")))?;
+    let (_, version, generation, images) = archive;
+    let compose = files.compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE}")))?;
+    let named =
+        compose::images(&compose).map_err(|words| bad(format!("{TOP}/{COMPOSE} cannot be understood ({words})")))?;
+    let missing: Vec<&String> = named.iter().filter(|name| !images.contains(name)).collect();
+    if let Some(first) = missing.first() {
+        let others = match missing.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        return Err(bad(format!("{TOP}/{COMPOSE} names image {first}{others}, which its image archive lacks")));
+    }
+    Ok(Contents { version, generation, images })
+}
+
+/// The name of the entry that holds the container images, if this is it.
+fn image_archive(path: &Path, entry: &Entry) -> Option<String> {
+    let name = path.to_str()?;
+    let is =
+        entry.kind == Kind::File && name.starts_with("harbor.") && name.ends_with(".tar.gz") && !name.contains('/');
+    is.then(|| name.to_owned())
+}
+
+fn version(name: &str) -> Result<(Version, Generation)> {
+    let version = Version::of_archive(name)
+        .ok_or_else(|| bad(format!("its version cannot be read: {TOP}/{name} is not called harbor.vX.Y.Z.tar.gz")))?;
+    match version.generation() {
+        Some(Generation::Cfg) => Ok((version, Generation::Cfg)),
+        Some(Generation::Yml) => {
+            Err(bad(format!("it is Harbor {version}: baking 1.8 and later is not in this version (1.1 to 1.7 are)")))
+        }
+        None => Err(bad(format!("it is Harbor {version}: the oldest that habuild knows is 1.1"))),
+    }
+}
+
+/// The image archive, decompressed in a thread.
+fn load(tar: &mut (impl Read + Send), what: &str, docker: &Path) -> Result<Vec<String>> {
+    thread::scope(|scope| {
+        let (images, thread) = read_ahead(scope, MultiGzDecoder::new(tar));
+        let loaded = docker::load(images, what, docker);
+        // Joined by the scope; a panic in it must not pass for a good archive.
+        thread.join().map_err(|_| anyhow::anyhow!("a thread of the build broke off"))?;
+        loaded
+    })
+}
+
+struct Files<'a> {
+    to: &'a Path,
+    filled: Filled,
+    directories: Vec<(PathBuf, i64)>,
+    compose: Option<Vec<u8>>,
+}
+
+impl Files<'_> {
+    /// Where an entry lies below the top directory.
+    fn path_of(&self, entry: &Entry) -> Result<PathBuf> {
+        let name = Path::new(OsStr::from_bytes(&entry.name));
+        let path = inside(name).filter(|_| !entry.name.contains(&0));
+        let path = path.ok_or_else(|| bad(format!("the path {} in it leads out of it", shown(&entry.name))))?;
+        match path.strip_prefix(TOP) {
+            Ok(below) => Ok(below.into()),
+            // `tar -C … .` begins so.
+            Err(_) if path.as_os_str().is_empty() && entry.kind == Kind::Directory => Ok(PathBuf::new()),
+            Err(_) => Err(bad(format!("{} does not lie in its top directory {TOP}/", shown(&entry.name)))),
+        }
+    }
+
+    fn put(&mut self, entry: &Entry, path: &Path, content: &mut impl Read) -> Result<()> {
+        let refused = |words: &str| bad(format!("{} in it {words}", shown(&entry.name)));
+        if path.as_os_str().is_empty() {
+            return match entry.kind {
+                Kind::Directory => Ok(()),
+                _ => Err(refused("is no directory")),
+            };
+        }
+        let put = match entry.kind {
+            Kind::Directory => Put::Directory,
+            Kind::File | Kind::Link => Put::File,
+            Kind::Symlink => Put::Symlink,
+            Kind::Character(..) | Kind::Block(..) => return Err(refused("is a device")),
+            Kind::Fifo => return Err(refused("is a pipe")),
+        };
+        let target = self.target(entry, path)?;
+        let missing = self.filled.take(path, put).map_err(|words| refused(&words))?;
+        for parent in missing {
+            self.make_directory(&self.to.join(&parent), entry.modified)?;
+        }
+        let at = self.to.join(path);
+        match entry.kind {
+            Kind::Directory => self.make_directory(&at, entry.modified),
+            Kind::Symlink => symlink(OsStr::from_bytes(&entry.link), &at)
+                .with_context(|| format!("failed to make link {}", at.display()))
+                .and_then(|()| pack::set_time(&at, entry.modified)),
+            Kind::Link => fs::hard_link(self.to.join(target), &at)
+                .with_context(|| format!("failed to make link {}", at.display())),
+            _ => self.write(entry, path, &at, content),
+        }
+    }
+
+    /// What a link leads to, below the top directory; nothing for anything else.
+    fn target(&self, entry: &Entry, path: &Path) -> Result<PathBuf> {
+        let link = Path::new(OsStr::from_bytes(&entry.link));
+        let out = || bad(format!("the link {} in it leads out of it, to {}", shown(&entry.name), shown(&entry.link)));
+        match entry.kind {
+            Kind::Symlink if link.is_absolute() => Err(out()),
+            Kind::Symlink => inside(&path.parent().unwrap_or(Path::new("")).join(link)).ok_or_else(out),
+            Kind::Link => {
+                let target = inside(link).and_then(|link| link.strip_prefix(TOP).map(Path::to_path_buf).ok());
+                let target = target.ok_or_else(out)?;
+                match self.filled.get(&target) {
+                    Some(Put::File) => Ok(target),
+                    _ => Err(bad(format!(
+                        "{} in it is a hard link to {}, which it lacks",
+                        shown(&entry.name),
+                        shown(&entry.link)
+                    ))),
+                }
+            }
+            _ => Ok(PathBuf::new()),
+        }
+    }
+
+    fn make_directory(&mut self, at: &Path, modified: i64) -> Result<()> {
+        match fs::create_dir(at) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("failed to make directory {}", at.display()));
+            }
+            _ => {}
+        }
+        self.directories.push((at.into(), modified));
+        set_mode(at, 0o755)
+    }
+
+    fn write(&mut self, entry: &Entry, path: &Path, at: &Path, content: &mut impl Read) -> Result<()> {
+        let is_compose = path == Path::new(COMPOSE);
+        if is_compose && entry.size > LONGEST_COMPOSE {
+            return Err(bad(format!("{TOP}/{COMPOSE} in it is too long ({} bytes)", entry.size)));
+        }
+        let mut file = File::create(at).with_context(|| format!("failed to create {}", at.display()))?;
+        let mut kept = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let n = content.read(&mut buffer).map_err(|error| reading("the file", error))?;
+            if n == 0 {
+                break;
+            }
+            file.write_all(&buffer[..n]).with_context(|| format!("failed to write {}", at.display()))?;
+            if is_compose {
+                kept.extend_from_slice(&buffer[..n]);
+            }
+        }
+        if is_compose {
+            self.compose = Some(kept);
+        }
+        set_mode(at, if entry.mode & 0o111 == 0 { 0o644 } else { 0o755 })?;
+        pack::set_time(at, entry.modified)
+    }
+
+    /// Directories get their times last: whatever is put into one changes it.
+    fn settle(&mut self) -> Result<()> {
+        self.directories.iter().rev().try_for_each(|(path, time)| pack::set_time(path, *time))
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("failed to set the mode of {}", path.display()))
+}

@@ -1,0 +1,283 @@
+//! Reads what `docker save` writes, once and in any order: layers are unpacked as they come, documents are kept.
+//!
+//! Two forms: `ID.json` and `ID/layer.tar`, where a layer may be a link to another one's; and since Docker 25
+//! `blobs/sha256/DIGEST`. Both have `manifest.json`, which leads to the rest.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Chain, Cursor, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
+
+use super::layer::{self, Unpacked};
+use crate::bake::foreign::{bad, fill, inside, reading, shown};
+use crate::bake::tarstream::{Entry, Kind, TarStream};
+use crate::sys::digest::{Digest, Hashing};
+use crate::sys::file;
+
+/// No manifest or configuration is longer; they are held in memory.
+const LONGEST_DOCUMENT: u64 = 8 << 20;
+/// As many layers as Docker stacks.
+const MOST_LAYERS: usize = 125;
+
+const MANIFEST: &str = "manifest.json";
+const BLOBS: &str = "blobs/sha256/";
+const LAYER: &str = "/layer.tar";
+
+/// An image with everything that it needs found and checked.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// The digest of the configuration.
+    pub(super) id: Digest,
+    /// The configuration, byte for byte.
+    pub(super) configuration: Vec<u8>,
+    /// The layers' digests, bottom first.
+    pub(super) layers: Vec<Digest>,
+    /// Names with tags.
+    pub(super) tags: Vec<String>,
+}
+
+/// A layer and the directory in which it lies.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) unpacked: Unpacked,
+    pub(super) at: PathBuf,
+}
+
+/// An archive that was read.
+#[derive(Debug)]
+pub(super) struct Archive {
+    /// In the archive's order.
+    pub(super) images: Vec<Image>,
+    /// Every layer of the archive by the digest of its tar.
+    pub(super) layers: BTreeMap<Digest, Stored>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ManifestEntry {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Configuration {
+    rootfs: RootFs,
+}
+
+#[derive(Debug, Deserialize)]
+struct RootFs {
+    diff_ids: Option<Vec<String>>,
+}
+
+/// What was found under a name.
+#[derive(Debug, Default)]
+struct Found {
+    layers: BTreeMap<String, Digest>,
+    documents: BTreeMap<String, Vec<u8>>,
+    links: BTreeMap<String, String>,
+    stored: BTreeMap<Digest, Stored>,
+}
+
+/// Reads the tar `source`, called `what`; layers are unpacked into new directories below `scratch`.
+pub(super) fn read(source: impl Read, what: &str, scratch: &Path) -> Result<Archive> {
+    let mut found = Found::default();
+    let mut tar = TarStream::new(source, what);
+    let mut serial = 0;
+    while let Some(entry) = tar.next_entry()? {
+        let refused = |words: &str| bad(format!("{what}: {} {words}", shown(&entry.name)));
+        let path = inside(Path::new(OsStr::from_bytes(&entry.name)));
+        let path = path.ok_or_else(|| refused("leads out of the archive"))?;
+        let name = path.to_string_lossy().into_owned();
+        match entry.kind {
+            Kind::File => {
+                serial += 1;
+                found.take(&name, &entry, &mut tar, what, &scratch.join(serial.to_string()))?;
+            }
+            Kind::Symlink | Kind::Link => {
+                let target = PathBuf::from(OsStr::from_bytes(&entry.link));
+                let target = match entry.kind {
+                    Kind::Symlink => path.parent().unwrap_or(Path::new("")).join(target),
+                    _ => target,
+                };
+                let target = inside(&target).ok_or_else(|| refused("is a link that leads out of the archive"))?;
+                found.links.insert(name, target.to_string_lossy().into_owned());
+            }
+            _ => {}
+        }
+    }
+    tar.finish(|_| Ok(()))?;
+    found.images(what)
+}
+
+impl Found {
+    /// Takes a file of the archive by what it holds.
+    fn take(&mut self, name: &str, entry: &Entry, tar: &mut impl Read, what: &str, at: &Path) -> Result<()> {
+        let is_blob = name.starts_with(BLOBS);
+        let is_layer = name.ends_with(LAYER) || name == &LAYER[1..];
+        let is_document = !name.contains('/') && name.ends_with(".json");
+        if !is_blob && !is_layer && !is_document {
+            return Ok(());
+        }
+        let part = format!("{what}: {name}");
+        let mut tar = Hashing::new(tar);
+        let mut head = [0; 512];
+        let n = fill(&mut tar, &mut head).map_err(|error| reading(&part, error))?;
+        let head = head[..n].to_vec();
+        let looks_like_json =
+            head.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| b"{[".contains(byte));
+        if is_document || (is_blob && looks_like_json) {
+            if entry.size > LONGEST_DOCUMENT {
+                return Err(bad(format!("{part} is too long ({} bytes)", entry.size)));
+            }
+            let mut document = head;
+            tar.read_to_end(&mut document).map_err(|error| reading(&part, error))?;
+            check_name(name, tar.finish().0, &part)?;
+            self.documents.insert(name.into(), document);
+            return Ok(());
+        }
+        let (unpacked, digest) = unpack(head, tar, &part, at)?;
+        if is_blob {
+            check_name(name, digest, &part)?;
+        }
+        let diff_id = unpacked.diff_id;
+        self.layers.insert(name.into(), diff_id);
+        match self.stored.entry(diff_id) {
+            // Twice the same.
+            btree_map::Entry::Occupied(_) => file::remove(at)?,
+            btree_map::Entry::Vacant(free) => {
+                free.insert(Stored { unpacked, at: at.into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where links lead.
+    fn resolve<'a>(&'a self, name: &'a str) -> &'a str {
+        let mut name = name;
+        for _ in 0..40 {
+            match self.links.get(name) {
+                Some(target) => name = target,
+                None => break,
+            }
+        }
+        name
+    }
+
+    fn images(self, what: &str) -> Result<Archive> {
+        let manifest = self.documents.get(MANIFEST);
+        let manifest =
+            manifest.ok_or_else(|| bad(format!("{what} has no {MANIFEST}: docker save did not write it")))?;
+        let entries: Vec<ManifestEntry> = serde_json::from_slice(manifest)
+            .map_err(|error| bad(format!("{what}: {MANIFEST} cannot be understood ({error})")))?;
+        let images = entries.into_iter().map(|entry| self.image(entry, what)).collect::<Result<Vec<_>>>()?;
+        if images.is_empty() {
+            return Err(bad(format!("{what} holds no image")));
+        }
+        Ok(Archive { images, layers: self.stored })
+    }
+
+    fn image(&self, entry: ManifestEntry, what: &str) -> Result<Image> {
+        let tags = entry.repo_tags.unwrap_or_default();
+        let called = tags.first().cloned().unwrap_or_else(|| entry.config.clone());
+        let refused = |words: String| bad(format!("{what}: image {called}: {words}"));
+        if let Some(tag) = tags.iter().find(|tag| !is_reference(tag)) {
+            return Err(refused(format!("{tag:?} is not a name with a tag")));
+        }
+        let configuration = self.documents.get(self.resolve(&entry.config));
+        let configuration = configuration.ok_or_else(|| refused(format!("{} is missing", entry.config)))?;
+        let id = Digest::of(configuration);
+        check_name(&entry.config, id, &format!("{what}: {}", entry.config))?;
+        let parsed: Configuration = serde_json::from_slice(configuration)
+            .map_err(|error| refused(format!("{} cannot be understood ({error})", entry.config)))?;
+        let wanted = parsed.rootfs.diff_ids.unwrap_or_default();
+        let layers = entry.layers.unwrap_or_default();
+        if wanted.len() != layers.len() {
+            return Err(refused(format!("it has {} layers, its configuration names {}", layers.len(), wanted.len())));
+        }
+        if layers.is_empty() || layers.len() > MOST_LAYERS {
+            return Err(refused(format!("it has {} layers, Docker takes 1 to {MOST_LAYERS}", layers.len())));
+        }
+        for (name, wanted) in layers.iter().zip(&wanted) {
+            let found = self.layers.get(self.resolve(name)).ok_or_else(|| refused(format!("{name} is missing")))?;
+            if format!("sha256:{found}") != *wanted {
+                return Err(refused(format!("{name} has digest sha256:{found}, the configuration says {wanted}")));
+            }
+        }
+        let layers = layers.iter().filter_map(|name| self.layers.get(self.resolve(name)).copied()).collect();
+        Ok(Image { id, configuration: configuration.clone(), layers, tags })
+    }
+}
+
+/// Unpacks a layer, compressed or not; gives it and the digest of the file that held it.
+fn unpack<R: Read>(head: Vec<u8>, tar: Hashing<R>, part: &str, at: &Path) -> Result<(Unpacked, Digest)> {
+    let compressed = head.starts_with(&[0x1f, 0x8b]);
+    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return Err(bad(format!("{part} is compressed with zstd: not in this version")));
+    }
+    let mut whole: Chain<Cursor<Vec<u8>>, Hashing<R>> = Cursor::new(head).chain(tar);
+    let unpacked = if compressed {
+        layer::unpack(&mut MultiGzDecoder::new(&mut whole), part, at)
+    } else {
+        layer::unpack(&mut whole, part, at)
+    };
+    let unpacked = unpacked?;
+    std::io::copy(&mut whole, &mut std::io::sink()).map_err(|error| reading(part, error))?;
+    let (_, tar) = whole.into_inner();
+    Ok((unpacked, tar.finish().0))
+}
+
+/// A file that is named after its digest must have it.
+fn check_name(name: &str, digest: Digest, part: &str) -> Result<()> {
+    let stem = name.strip_prefix(BLOBS).unwrap_or_else(|| name.strip_suffix(".json").unwrap_or(name));
+    match Digest::parse(stem) {
+        Some(wanted) if wanted != digest => Err(bad(format!("{part} is damaged: it has digest {digest}"))),
+        _ => Ok(()),
+    }
+}
+
+/// `NAME:TAG` as Docker shows it; both end up in file names and JSON keys.
+fn is_reference(text: &str) -> bool {
+    let Some((name, tag)) = split_tag(text) else { return false };
+    let part = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
+    };
+    text.len() < 512
+        && name.split('/').all(part)
+        && !tag.is_empty()
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// The name and the tag of a reference that has one.
+pub(super) fn split_tag(text: &str) -> Option<(&str, &str)> {
+    text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
+}
+
+/// Removes what `read` has unpacked and nobody took.
+pub(super) fn discard(scratch: &Path) -> Result<()> {
+    fs::remove_dir_all(scratch).with_context(|| format!("failed to remove {}", scratch.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_names_with_tags() {
+        for good in ["photon:1.0", "vmware/nginx:1.11.5-patched", "host.example:5000/a/b_c:v1"] {
+            assert!(is_reference(good), "{good}");
+        }
+        for wrong in ["photon", "", ":", "a:", "../a:b", "a//b:c", "a b:c", "host:5000/a", "a\":1"] {
+            assert!(!is_reference(wrong), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One layer of a container image: from its tar to a directory as overlay2 has it, and the rest of the tar beside it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::crc64::Crc64;
+use super::marks::{Mark, Node, What};
+use super::split::SplitWriter;
+use crate::bake::foreign::{Filled, Put, bad, inside, reading, shown};
+use crate::bake::pack;
+use crate::bake::tarstream::{Entry, Kind, TarStream};
+use crate::sys::digest::{Digest, Hashing};
+
+/// The directory of a layer's files.
+pub(super) const DIFF: &str = "diff";
+/// The rest of its tar.
+pub(super) const SPLIT: &str = "tar-split.json.gz";
+/// Ids up to this one exist in the namespace of a build.
+const LAST_ID: u32 = 65_535;
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+const AUFS: &[u8] = b".wh..wh.";
+
+/// An unpacked layer.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    /// The digest of its tar.
+    pub(super) diff_id: Digest,
+    /// The length of its files and symbolic links in bytes, as Docker counts it.
+    pub(super) size: u64,
+    /// What could not be made; paths are relative to the files' directory.
+    pub(super) marks: Vec<Mark>,
+}
+
+/// Unpacks the tar `source`, called `what`, into the new directory `at`.
+pub(super) fn unpack(source: &mut dyn Read, what: &str, at: &Path) -> Result<Unpacked> {
+    let root = at.join(DIFF);
+    fs::create_dir_all(&root).with_context(|| format!("failed to make directory {}", root.display()))?;
+    // Exactly, whatever the mask is.
+    set_mode(&root, 0o755)?;
+    let split = at.join(SPLIT);
+    let split = File::create(&split).with_context(|| format!("failed to create {}", split.display()))?;
+    let mut layer = Layer {
+        root,
+        what,
+        split: SplitWriter::new(split),
+        filled: Filled::default(),
+        directories: Vec::new(),
+        marks: Vec::new(),
+        size: 0,
+    };
+    let mut tar = TarStream::new(Hashing::new(source), what).keeping_raw();
+    while let Some(entry) = tar.next_entry()? {
+        layer.split.segment(&tar.take_raw())?;
+        let checksum = layer
+            .put(&entry, &mut tar)
+            .with_context(|| format!("failed to unpack {} of {what}", shown(&entry.name)))?;
+        layer.split.file(&entry.name, entry.size, checksum)?;
+    }
+    layer.split.segment(&tar.take_raw())?;
+    tar.finish(|rest| layer.split.segment(rest))?;
+    let (diff_id, _, _) = tar.into_inner().finish();
+    layer.finish(diff_id)
+}
+
+struct Layer<'a> {
+    root: PathBuf,
+    what: &'a str,
+    split: SplitWriter<File>,
+    filled: Filled,
+    /// Directories with their times, which are set last.
+    directories: Vec<(PathBuf, i64)>,
+    marks: Vec<Mark>,
+    size: u64,
+}
+
+impl Layer<'_> {
+    /// Puts an entry in its place; gives the checksum of its content.
+    fn put(&mut self, entry: &Entry, content: &mut impl Read) -> Result<Crc64> {
+        let checksum = Crc64::new();
+        // In a layer's tar a leading slash means the layer's top, as Docker takes it.
+        let start = entry.name.iter().position(|byte| *byte != b'/').unwrap_or(entry.name.len());
+        let path = inside(Path::new(OsStr::from_bytes(&entry.name[start..])))
+            .filter(|_| !entry.name.contains(&0))
+            .ok_or_else(|| self.refused(entry, "leads out of the layer"))?;
+        let Some(name) = path.file_name().map(OsStr::as_bytes) else {
+            // The top itself: Docker leaves it as it is.
+            return Ok(checksum);
+        };
+        if name.starts_with(WHITEOUT) {
+            if entry.size > 0 {
+                return Err(self.refused(entry, "marks a removal and has content"));
+            }
+            let parent = path.parent().unwrap_or(Path::new(""));
+            if name == OPAQUE {
+                self.mark(parent, What::Opaque);
+            } else if !name.starts_with(AUFS) {
+                let removed = parent.join(OsStr::from_bytes(&name[WHITEOUT.len()..]));
+                self.parents_of(entry, &removed)?;
+                self.mark(&removed, What::Whiteout);
+            }
+            return Ok(checksum);
+        }
+        let put = match entry.kind {
+            Kind::Directory => Put::Directory,
+            Kind::File => Put::File,
+            Kind::Symlink => Put::Symlink,
+            Kind::Link => self.link_target(entry)?.1,
+            Kind::Character(..) | Kind::Block(..) | Kind::Fifo => Put::Listed,
+        };
+        let missing = self.filled.take(&path, put).map_err(|words| self.refused(entry, &words))?;
+        self.make_parents(&missing)?;
+        self.make(entry, &path, content)
+    }
+
+    fn make(&mut self, entry: &Entry, path: &Path, content: &mut impl Read) -> Result<Crc64> {
+        let at = self.root.join(path);
+        let mut checksum = Crc64::new();
+        match entry.kind {
+            Kind::Directory => match fs::create_dir(&at) {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+                _ => {}
+            },
+            Kind::File => checksum = self.write(&at, content)?,
+            Kind::Symlink => {
+                symlink(OsStr::from_bytes(&entry.link), &at)?;
+                self.size += entry.link.len() as u64;
+            }
+            Kind::Link => {
+                // The first name has brought everything else.
+                fs::hard_link(self.root.join(self.link_target(entry)?.0), &at)?;
+                return Ok(checksum);
+            }
+            Kind::Character(major, minor) => return Ok(self.node(entry, path, 'c', (major, minor))),
+            Kind::Block(major, minor) => return Ok(self.node(entry, path, 'b', (major, minor))),
+            Kind::Fifo => return Ok(self.node(entry, path, 'p', (0, 0))),
+        }
+        if entry.uid <= LAST_ID && entry.gid <= LAST_ID {
+            std::os::unix::fs::lchown(&at, Some(entry.uid), Some(entry.gid))?;
+        } else {
+            self.mark(path, What::Owner { uid: entry.uid, gid: entry.gid });
+        }
+        if entry.kind != Kind::Symlink {
+            set_mode(&at, entry.mode)?;
+        }
+        for (name, value) in &entry.attributes {
+            if name == pack::CAPABILITY.as_bytes() {
+                // After the change of owner, which drops it.
+                rustix::fs::lsetxattr(&at, pack::CAPABILITY, value, rustix::fs::XattrFlags::empty())?;
+            } else {
+                let name = String::from_utf8_lossy(name).into_owned();
+                self.mark(path, What::Attribute { name, value: value.clone() });
+            }
+        }
+        match entry.kind {
+            Kind::Directory => self.directories.push((at, entry.modified)),
+            _ => pack::set_time(&at, entry.modified)?,
+        }
+        Ok(checksum)
+    }
+
+    fn write(&mut self, at: &Path, content: &mut impl Read) -> Result<Crc64> {
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(at)?;
+        let mut checksum = Crc64::new();
+        let mut buffer = [0; 1 << 16];
+        loop {
+            let n = content.read(&mut buffer).map_err(|error| reading(self.what, error))?;
+            if n == 0 {
+                return Ok(checksum);
+            }
+            checksum.update(&buffer[..n]);
+            file.write_all(&buffer[..n])?;
+            self.size += n as u64;
+        }
+    }
+
+    fn node(&mut self, entry: &Entry, path: &Path, kind: char, device: (u32, u32)) -> Crc64 {
+        let node = Node { kind, device, mode: entry.mode, owner: (entry.uid, entry.gid), modified: entry.modified };
+        self.mark(path, What::Node(node));
+        Crc64::new()
+    }
+
+    fn mark(&mut self, path: &Path, what: What) {
+        self.marks.push(Mark { path: path.into(), what });
+    }
+
+    /// The file that a hard link names: one that this layer has.
+    fn link_target(&self, entry: &Entry) -> Result<(PathBuf, Put)> {
+        let start = entry.link.iter().position(|byte| *byte != b'/').unwrap_or(entry.link.len());
+        let target = inside(Path::new(OsStr::from_bytes(&entry.link[start..])));
+        let found = target.and_then(|target| Some((self.filled.get(&target)?, target)));
+        match found {
+            Some((put @ (Put::File | Put::Symlink), target)) => Ok((target, put)),
+            _ => Err(self.refused(entry, &format!("is a hard link to {}, which the layer lacks", shown(&entry.link)))),
+        }
+    }
+
+    fn parents_of(&mut self, entry: &Entry, path: &Path) -> Result<()> {
+        let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
+        if self.filled.get(parent) == Some(Put::Directory) {
+            return Ok(());
+        }
+        let mut missing = self.filled.take(parent, Put::Directory).map_err(|words| self.refused(entry, &words))?;
+        missing.push(parent.into());
+        self.make_parents(&missing)
+    }
+
+    /// Makes directories that the tar has no entry for yet.
+    fn make_parents(&mut self, missing: &[PathBuf]) -> Result<()> {
+        for path in missing {
+            let at = self.root.join(path);
+            fs::create_dir(&at)?;
+            set_mode(&at, 0o755)?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, entry: &Entry, words: &str) -> anyhow::Error {
+        bad(format!("{}: {} {words}", self.what, shown(&entry.name)))
+    }
+
+    fn finish(mut self, diff_id: Digest) -> Result<Unpacked> {
+        // A removal is of what lies below: together with a new entry of that name it hides the old content.
+        let (root, filled) = (&self.root, &self.filled);
+        self.marks.retain_mut(|mark| match (&mark.what, filled.get(&mark.path)) {
+            (What::Whiteout, Some(Put::Directory)) => {
+                mark.what = What::Opaque;
+                true
+            }
+            (What::Whiteout, Some(_)) => false,
+            // Without a directory there is nothing to hide.
+            (What::Opaque, put) => put == Some(Put::Directory) || mark.path.as_os_str().is_empty(),
+            _ => true,
+        });
+        self.marks.sort();
+        self.marks.dedup();
+        // Innermost first: whatever is put into a directory changes its time.
+        self.directories.sort();
+        for (path, time) in self.directories.iter().rev() {
+            pack::set_time(path, *time)?;
+        }
+        // Those that no entry describes, and the top, have the time of nothing.
+        let described: std::collections::BTreeSet<&PathBuf> = self.directories.iter().map(|(path, _)| path).collect();
+        for path in filled.directories().map(|path| root.join(path)).filter(|path| !described.contains(path)) {
+            pack::set_time(&path, 0)?;
+        }
+        pack::set_time(root, 0)?;
+        self.split.finish()?;
+        Ok(Unpacked { diff_id, size: self.size, marks: self.marks })
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("failed to set the mode of {}", path.display()))
+}

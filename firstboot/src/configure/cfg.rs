@@ -1,0 +1,212 @@
+//! Generation `cfg` (Harbor 1.1 to 1.7): what the bundle's `prepare` would render, rendered by us.
+//!
+//! `prepare` itself needs Python 2, makes new secrets at each run, and knows of no external Redis before 1.4. Facts are
+//! from goharbor/harbor at tag v1.1.2, `make/prepare` and `make/common/templates`.
+//!
+//! Invariant: pure; secrets appear in the rendered bytes only.
+
+use std::collections::BTreeMap;
+
+use super::settings;
+use super::template::substitute;
+use super::{Cluster, Rendered};
+use crate::bundle::{Bundle, broken};
+use crate::host::Host;
+use crate::schema::{DatabaseKind, NodeConfig, TlsMode};
+use crate::secrets::Resolved;
+use crate::trouble::Trouble;
+
+/// What this generation cannot do, whatever the secrets are.
+pub(crate) fn limits(config: &NodeConfig, bundle: &Bundle) -> Result<(), Trouble> {
+    let version = &bundle.version;
+    if bundle.numbers() < (1, 1, 0) || bundle.numbers() >= (1, 3, 0) {
+        return Err(Trouble::lasting(format!("Harbor {version}: not in this version of habuild"))
+            .hint("this version configures Harbor 1.1 and 1.2"));
+    }
+    if config.database.kind != DatabaseKind::Mysql {
+        let message = format!("database.kind: Harbor {version} keeps its data in MySQL only");
+        return Err(Trouble::lasting(message).hint("write mysql"));
+    }
+    for (key, tls) in [("database.tls", config.database.tls), ("redis.tls", config.redis.tls)] {
+        if tls != TlsMode::Off {
+            return Err(Trouble::lasting(format!("{key}: Harbor {version} cannot encrypt this connection"))
+                .hint("write off, and keep the network between them closed"));
+        }
+    }
+    if !config.redis.username.is_empty() {
+        return Err(Trouble::lasting(format!("redis.username: Harbor {version} logs in with a password only"))
+            .hint("leave it out"));
+    }
+    Ok(())
+}
+
+/// Renders everything below the node's configuration directory but the compose file.
+pub(crate) fn render(
+    host: &Host,
+    config: &NodeConfig,
+    bundle: &Bundle,
+    secrets: &Resolved,
+    cluster: &Cluster<'_>,
+) -> Result<Rendered, Trouble> {
+    let cfg = bundle.file(host, "harbor.cfg")?;
+    let settings = settings::merged(&cfg, &config.harbor.settings, secrets, &bundle.version)?;
+    let values = values(config, secrets, cluster, settings)?;
+    let values: BTreeMap<&str, String> = values.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let mut rendered = Rendered::default();
+    let template = |name: &str| -> Result<String, Trouble> {
+        let path = format!("common/templates/{name}");
+        let text = bundle.file(host, &path)?;
+        substitute(&text, &values).map_err(|what| broken(&path, &what))
+    };
+    for name in ["jobservice/app.conf", "ui/app.conf"] {
+        let text = bundle.file(host, &format!("common/templates/{name}"))?;
+        rendered.add(&format!("common/config/{name}"), text, 0o644);
+    }
+    rendered.add("common/config/registry/config.yml", template("registry/config.yml")?, 0o644);
+    rendered.add("common/config/registry/root.crt", cluster.shared.root_crt.clone(), 0o644);
+    rendered.add("common/config/ui/private_key.pem", cluster.shared.private_key.clone(), 0o600);
+    rendered.add("secretkey", cluster.shared.secretkey.clone(), 0o600);
+    let nginx = if config.tls.is_some() { "nginx/nginx.https.conf" } else { "nginx/nginx.http.conf" };
+    rendered.add("common/config/nginx/nginx.conf", template(nginx)?, 0o644);
+    if config.tls.is_some() {
+        rendered.add("common/config/nginx/cert/server.crt", secrets.need("tls.certificate")?.to_owned(), 0o644);
+        rendered.add("common/config/nginx/cert/server.key", secrets.need("tls.key")?.to_owned(), 0o600);
+    }
+    // nginx.conf includes what lies there; `prepare` makes it too.
+    rendered.directories.push("common/config/nginx/conf.d".into());
+    let database = &config.database;
+    let external = [
+        ("MYSQL_HOST", database.host.clone()),
+        ("MYSQL_PORT", database.port.to_string()),
+        ("MYSQL_USR", database.user.clone()),
+        ("MYSQL_DATABASE", database.name.clone()),
+        ("RESET", cluster.reset.to_string()),
+    ];
+    let adminserver = with_values(&template("adminserver/env")?, &external);
+    rendered.env.insert("common/config/adminserver/env".into(), adminserver);
+    let redis = [("_REDIS_URL", redis_url(config, secrets)?)];
+    rendered.env.insert("common/config/ui/env".into(), with_values(&template("ui/env")?, &redis));
+    rendered.env.insert("common/config/jobservice/env".into(), template("jobservice/env")?);
+    Ok(rendered)
+}
+
+/// The template's variables.
+fn values(
+    config: &NodeConfig,
+    secrets: &Resolved,
+    cluster: &Cluster<'_>,
+    settings: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut values = settings;
+    // Two variables have other names than their keys; what harbor.cfg may leave out is empty.
+    for (variable, key) in [
+        ("email_host", "email_server"),
+        ("email_port", "email_server_port"),
+        ("email_usr", "email_username"),
+        ("email_pwd", "email_password"),
+        ("ldap_searchdn", "ldap_searchdn"),
+        ("ldap_search_pwd", "ldap_search_pwd"),
+        ("ldap_filter", "ldap_filter"),
+        ("admiral_url", "admiral_url"),
+    ] {
+        let value = values.get(key).cloned().unwrap_or_default();
+        values.insert(variable.to_owned(), value);
+    }
+    let own = [
+        ("ui_url", config.harbor.external_url.to_string()),
+        ("harbor_admin_password", secrets.need("harbor.admin_password")?.to_owned()),
+        ("db_password", secrets.need("database.password")?.to_owned()),
+        ("ui_secret", cluster.shared.core_secret.clone()),
+        ("jobservice_secret", cluster.shared.jobservice_secret.clone()),
+        ("with_notary", "False".to_owned()),
+        ("with_clair", "False".to_owned()),
+        ("ssl_cert", "/etc/nginx/cert/server.crt".to_owned()),
+        ("ssl_cert_key", "/etc/nginx/cert/server.key".to_owned()),
+    ];
+    values.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
+    Ok(values)
+}
+
+/// `HOST:PORT,POOL,PASSWORD,DB`, as the web framework's session store splits it: at commas.
+fn redis_url(config: &NodeConfig, secrets: &Resolved) -> Result<String, Trouble> {
+    let redis = &config.redis;
+    let password = match &redis.password {
+        Some(_) => secrets.need("redis.password")?,
+        None => "",
+    };
+    if password.contains(',') {
+        return Err(Trouble::lasting("redis.password: holds a comma, at which this version of Harbor would cut it")
+            .hint("give Redis a password without commas"));
+    }
+    Ok(format!("{}:{},100,{password},{}", redis.host, redis.port, redis.db))
+}
+
+/// An environment file with these values: in place of those that it has, or at its end.
+fn with_values(text: &str, values: &[(&str, String)]) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for (name, value) in values {
+        let line = format!("{name}={value}");
+        let found = lines.iter_mut().find(|other| other.split_once('=').is_some_and(|(key, _)| key.trim() == *name));
+        match found {
+            Some(other) => *other = line,
+            None => lines.push(line),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Whether Harbor's settings on the share must be read anew from the environment: only while they are there and name
+/// another database. `RESET=true` overwrites what administrators set in the web interface, at each start.
+///
+/// `config` is `config.json`, which the administration server writes in place: a torn one counts as absent, as it does
+/// for Harbor.
+pub(crate) fn must_reset(config: &NodeConfig, settings: Option<&[u8]>) -> bool {
+    let Some(settings) = settings.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok()) else {
+        return false;
+    };
+    let database = &config.database;
+    let text = |key: &str| settings.get(key).and_then(serde_json::Value::as_str);
+    let port = settings.get("mysql_port").and_then(serde_json::Value::as_f64);
+    text("mysql_host") != Some(database.host.as_str())
+        || port != Some(f64::from(database.port))
+        || text("mysql_username") != Some(database.user.as_str())
+        || text("mysql_database") != Some(database.name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environment_files() {
+        let text = "# c\nMYSQL_HOST=mysql\nRESET=false\nX=1";
+        let values = [("MYSQL_HOST", "db=1".to_owned()), ("NEW", "a b".to_owned())];
+        assert_eq!(with_values(text, &values), "# c\nMYSQL_HOST=db=1\nRESET=false\nX=1\nNEW=a b\n");
+    }
+
+    #[test]
+    fn reset_only_while_the_share_names_another_database() {
+        let text = "version: 1\ncluster: hub\nharbor: {external_url: http://hub.example.com, admin_password: x1}\n\
+                    storage: {local: {path: /srv/share}}\nredis: {host: redis}\n\
+                    database: {kind: mysql, host: db, user: harbor, password: x2, name: registry}\n";
+        let config = crate::schema::parse(text).unwrap();
+        let settings = |host: &str, port: &str| {
+            format!(
+                "{{\"mysql_host\": \"{host}\", \"mysql_port\": {port}, \"mysql_username\": \"harbor\", \
+                 \"mysql_database\": \"registry\", \"auth_mode\": \"db_auth\"}}"
+            )
+        };
+        for (settings, expected) in [
+            (None, false),
+            (Some(String::new()), false),
+            (Some("{\"mysql_host\":".to_owned()), false),
+            (Some(settings("db", "3306")), false),
+            (Some(settings("mysql", "3306")), true),
+            (Some(settings("db", "3307")), true),
+            (Some("{}".to_owned()), true),
+        ] {
+            let bytes = settings.as_ref().map(String::as_bytes);
+            assert_eq!(must_reset(&config, bytes), expected, "{settings:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Docker and Compose, called through their command lines: one place knows that Compose has two names.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::command::CommandError;
+use crate::configure::{COMPOSE, WORK};
+use crate::host::Host;
+use crate::trouble::Trouble;
+
+/// Compose's name for what belongs together; the label on every container of ours.
+const PROJECT: &str = "harbor";
+/// Selects our containers.
+pub(crate) const OURS: &str = "label=com.docker.compose.project=harbor";
+
+/// Docker may just be starting, or clearing up after a power cut.
+const TIME: Duration = Duration::from_secs(180);
+
+/// A container as Docker sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Container {
+    pub(crate) name: String,
+    /// `created`, `running`, `restarting`, `paused`, `exited`, `dead`, `removing`.
+    pub(crate) state: String,
+    /// Docker's own words, such as `Exited (1) 3 seconds ago`.
+    pub(crate) status: String,
+}
+
+impl Container {
+    pub(crate) fn runs(&self) -> bool {
+        self.state == "running"
+    }
+}
+
+/// Runs Compose on the node's compose file.
+fn compose(host: &Host, args: &[&str]) -> Result<Vec<u8>, CommandError> {
+    let common = ["--project-name", PROJECT, "--file", COMPOSE];
+    // The plug-in is the one that is kept up to date; Debian 12 has only the older program.
+    let plugins =
+        ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
+    let plugin = plugins.iter().any(|at| host.exists(&Path::new(at).join("docker-compose")));
+    let command = if plugin { host.command("docker").args(["compose"]) } else { host.command("docker-compose") };
+    command.args(common).args(args).directory(host.below(Path::new(WORK))).time(TIME).run()
+}
+
+/// Has Compose read the compose file.
+pub(crate) fn check(host: &Host) -> Result<(), Trouble> {
+    compose(host, &["config", "--quiet"]).map(|_| ()).map_err(|error| {
+        Trouble::lasting(format!("Compose refuses {COMPOSE}: {error}"))
+            .hint("the bundle's docker-compose.yml is of an unknown kind: bake another bundle")
+    })
+}
+
+/// Makes the containers that are missing or changed, and removes those of services that are gone. Starts none.
+pub(crate) fn create(host: &Host) -> Result<(), CommandError> {
+    compose(host, &["up", "--no-start", "--remove-orphans", "--no-build"]).map(|_| ())
+}
+
+/// Our containers.
+pub(crate) fn containers(host: &Host) -> Result<Vec<Container>, CommandError> {
+    let format = "{{json .}}";
+    let text = host.command("docker").args(["ps", "--all", "--filter", OURS, "--format", format]).text()?;
+    Ok(parse_containers(&text))
+}
+
+fn parse_containers(text: &str) -> Vec<Container> {
+    let one = |line: &str| {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        Some(Container { name: text("Names")?, state: text("State")?, status: text("Status").unwrap_or_default() })
+    };
+    text.lines().filter_map(one).collect()
+}
+
+/// Starts one container.
+pub(crate) fn start(host: &Host, name: &str) -> Result<(), CommandError> {
+    host.command("docker").args(["start", name]).time(TIME).run().map(|_| ())
+}
+
+/// Stops one container; kills it after ten seconds.
+pub(crate) fn stop(host: &Host, name: &str) -> Result<(), CommandError> {
+    host.command("docker").args(["stop", "-t", "10", name]).run().map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_as_docker_20_lists_them() {
+        let text = r#"{"Command":"\"/x\"","ID":"1","Names":"harbor-log","State":"running","Status":"Up 2 minutes"}
+{"ID":"2","Names":"nginx","State":"exited","Status":"Exited (1) 3 seconds ago"}
+warning: x
+"#;
+        let containers = parse_containers(text);
+        assert_eq!(containers.len(), 2);
+        assert!(containers[0].runs() && !containers[1].runs());
+        assert_eq!(containers[1].status, "Exited (1) 3 seconds ago");
+    }
+}

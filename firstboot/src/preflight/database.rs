@@ -1,0 +1,204 @@
+//! What the database is, and whether this Harbor can use it.
+
+use super::initialise::alone;
+use super::mysql::{Connection, Row};
+use super::{Fault, Service, auth, secret};
+use crate::dial::Patience;
+use crate::host::Host;
+use crate::schema::{Database, DatabaseKind};
+use crate::secrets::Resolved;
+
+/// What a login to the database showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DatabaseState {
+    /// The server's version, as it says it.
+    pub(crate) server: String,
+    pub(crate) schema: Schema,
+    /// Whether it holds what a new cluster would not: repositories, or targets of replication (whose passwords are
+    /// encrypted with the cluster's secret key).
+    pub(crate) in_use: bool,
+    /// How the user's password is checked there, such as `mysql_native_password`.
+    pub(crate) method: String,
+}
+
+/// Which tables are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// None.
+    Empty,
+    /// Some, but not all that Harbor needs: another program's, or what a load that was cut off left.
+    Foreign,
+    /// Harbor's, of this version.
+    Harbor { version: String },
+}
+
+/// Logs in as Harbor will.
+pub(crate) fn connect(
+    host: &Host,
+    config: &Database,
+    secrets: &Resolved,
+    patience: Patience,
+) -> Result<Connection, Fault> {
+    let service = Service {
+        key: "database",
+        kind: "MySQL or MariaDB",
+        host: config.host.clone(),
+        port: config.port,
+        tls: None,
+        patience,
+    };
+    if config.kind != DatabaseKind::Mysql {
+        return Err(service.config("database.kind: postgresql is not in this version"));
+    }
+    let service = service.guarded(host, config.tls, secrets.get("database.ca"))?;
+    let password = secret(&service, secrets, "database.password")?;
+    Connection::open(service, &config.user, password, &config.name)
+}
+
+/// Looks at a database; one that cannot be written now is a fault.
+pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Fault> {
+    can_be_written(connection)?;
+    let (mut schema, mut tables) = look(connection)?;
+    if schema == Schema::Foreign {
+        // Another node may be loading the schema: what is there once none does is what counts.
+        (schema, tables) = alone(connection, look)?;
+    }
+    let mut in_use = false;
+    for table in ["repository", "replication_target"] {
+        if !tables.iter().any(|name| name == table) {
+            continue;
+        }
+        in_use |= !connection.rows(&format!("SELECT 1 FROM {table} LIMIT 1"))?.is_empty();
+    }
+    Ok(DatabaseState { server: connection.version.clone(), schema, in_use, method: connection.method.clone() })
+}
+
+/// The schema, and the names of the tables.
+fn look(connection: &mut Connection) -> Result<(Schema, Vec<String>), Fault> {
+    let tables = connection.rows(
+        "SELECT LOWER(table_name) FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY 1 LIMIT 500",
+    )?;
+    let tables: Vec<String> = tables.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect();
+    let has = |name: &&str| tables.iter().any(|table| table == name);
+    let schema = if tables.is_empty() {
+        Schema::Empty
+    } else if ["project", "repository", "user", "alembic_version"].iter().all(has) {
+        let rows = connection.rows("SELECT version_num FROM alembic_version LIMIT 1")?;
+        // The script's last statement writes it: without it the script was cut off.
+        let version = rows.first().and_then(|row| cell(row, 0));
+        version.map_or(Schema::Foreign, |version| Schema::Harbor { version: super::words(version) })
+    } else {
+        Schema::Foreign
+    };
+    Ok((schema, tables))
+}
+
+/// A replica, or a member of a cluster that has lost the others, takes logins too.
+fn can_be_written(connection: &mut Connection) -> Result<(), Fault> {
+    let variables =
+        connection.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'wsrep_on')")?;
+    let on = |rows: &[Row], name: &str| {
+        let value = rows.iter().find(|row| cell(row, 0) == Some(name)).and_then(|row| cell(row, 1));
+        // MariaDB names kinds of read-only besides ON.
+        value.is_some_and(|value| !value.is_empty() && !matches!(value, "OFF" | "0"))
+    };
+    if on(&variables, "read_only") || on(&variables, "super_read_only") {
+        return Err(connection.service().server("it is read-only, as a replica is").advice("use the primary"));
+    }
+    if on(&variables, "wsrep_on") {
+        let status = connection.rows("SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_ready'")?;
+        if !on(&status, "wsrep_ready") {
+            let fault = connection.service().server("this member of the Galera cluster is not ready");
+            return Err(fault.advice("look at wsrep_cluster_status there"));
+        }
+    }
+    Ok(())
+}
+
+fn cell(row: &Row, index: usize) -> Option<&str> {
+    row.get(index)?.as_deref()
+}
+
+/// Whether Harbor of a version (such as `v1.1.2`) can use a database; says why not.
+///
+/// 1.3 to 1.5 refuse every schema but their own. 1.1, whose schema is called 0.4.0, and 1.2 look at nothing and fail
+/// later: here they are held to the same.
+pub(crate) fn fits(harbor: &str, state: &DatabaseState) -> Result<(), String> {
+    let Some((major, minor)) = version(harbor.trim_start_matches('v')) else {
+        return Err(format!("Harbor {harbor}: which database it needs is not known"));
+    };
+    if (major, minor) >= (1, 6) {
+        return Err(format!("Harbor {harbor} needs PostgreSQL, the database is MySQL"));
+    }
+    // Their driver is older than the other methods.
+    if state.method != auth::NATIVE {
+        return Err(format!(
+            "Harbor {harbor} can log in with {} only, and the user's method is {} (ALTER USER … IDENTIFIED WITH {0})",
+            auth::NATIVE,
+            state.method
+        ));
+    }
+    let found = match &state.schema {
+        Schema::Empty => {
+            return Err("the database has no tables: load Harbor's schema, or set database.initialise: true".to_owned());
+        }
+        Schema::Foreign => {
+            return Err("the database has tables, but not all of Harbor's: another program uses it, or loading the \
+                        schema was cut off (then drop the database and create it again)"
+                .to_owned());
+        }
+        Schema::Harbor { version } => version,
+    };
+    let differs = |why: &str| Err(format!("the database's schema is {found}, Harbor {harbor} {why}"));
+    let least = if minor < 2 { (0, 4) } else { (major, minor) };
+    match version(found) {
+        None => differs("does not know it: use the image that the other nodes use"),
+        Some(found) if found > (major, minor) => differs("is older: use an image of the schema's version"),
+        Some(found) if found < least => {
+            differs("is newer: migrate it first (harbor-db-migrator), while no node of the cluster runs")
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split(['.', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_fit_as_harbor_checks_them() {
+        let harbor = |version: &str| Schema::Harbor { version: version.to_owned() };
+        for (version, schema, expected) in [
+            ("v1.1.2", harbor("0.4.0"), None),
+            ("v1.1.2-stand-in", harbor("1.1.0"), None),
+            ("v1.1.2", harbor("0.3.0"), Some("is newer: migrate it first")),
+            ("v1.1.2", harbor("1.2.0"), Some("schema is 1.2.0, Harbor v1.1.2 is older")),
+            ("v1.2.0", harbor("0.4.0"), Some("is newer: migrate it first")),
+            ("v1.2.0", harbor("1.2.0"), None),
+            ("v1.3.0", harbor("1.3.0"), None),
+            ("v1.5.4", harbor("1.5.0"), None),
+            ("v1.5.4", harbor("1.4.0"), Some("is newer: migrate it first")),
+            ("v1.4.0", harbor("1.5.0"), Some("is older")),
+            ("v1.5.4", harbor("9d1c6a7c"), Some("does not know it")),
+            ("v1.6.0", harbor("1.5.0"), Some("needs PostgreSQL")),
+            ("latest", harbor("1.1.0"), Some("is not known")),
+            ("v1.1.2", Schema::Empty, Some("has no tables")),
+            ("v1.1.2", Schema::Foreign, Some("not all of Harbor's")),
+        ] {
+            let method = auth::NATIVE.to_owned();
+            let state = DatabaseState { server: "x".into(), schema, in_use: false, method };
+            match (fits(version, &state), expected) {
+                (Ok(()), None) => {}
+                (Err(said), Some(expected)) => assert!(said.contains(expected), "{said}"),
+                (outcome, _) => panic!("{version} on {:?}: {outcome:?}", state.schema),
+            }
+            let method = "caching_sha2_password".to_owned();
+            assert!(fits(version, &DatabaseState { method, ..state }).is_err());
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Secrets: what the references of a node config stand for.
+//!
+//! A secret of one line may end with one line break where it is kept, as editors and `echo` leave one: it is cut off.
+//! `vals` leaves it in; here a password with a line break could never be right. PEM and what stands in
+//! `harbor.settings` is taken as it is.
+//!
+//! Invariant: no error, warning or `Debug` holds a secret. The only way to one is `expose`.
+
+mod https;
+mod keep;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::host::Host;
+use crate::schema::{self, NodeConfig, Scheme, SecretRef, SecretValue};
+use crate::trouble::Trouble;
+use https::Limits;
+pub(crate) use keep::{Decision, Kept, decide};
+
+/// The longest answer of a store, and the longest file.
+const MOST: usize = 1024 * 1024;
+
+/// A secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: not for messages, command lines or environments.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Why a secret could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SecretError {
+    /// Dotted key path such as `database.password`.
+    pub(crate) key: String,
+    /// The reference as it is printed, tokens hidden.
+    pub(crate) reference: String,
+    pub(crate) what: String,
+    pub(crate) advice: Option<String>,
+    /// Whether it may pass without a change of the node config or of what the store holds.
+    pub(crate) recoverable: bool,
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.key, self.reference, self.what)?;
+        self.advice.as_ref().map_or(Ok(()), |advice| write!(f, " ({advice})"))
+    }
+}
+
+impl std::error::Error for SecretError {}
+
+/// Why an address gave no answer; `SecretError` without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    what: String,
+    advice: Option<String>,
+    recoverable: bool,
+    /// Whether the server could not be reached at all, so that its other addresses need not be tried.
+    unreachable: bool,
+}
+
+impl Refusal {
+    fn lasting(what: impl Into<String>) -> Self {
+        Self { what: what.into(), advice: None, recoverable: false, unreachable: false }
+    }
+
+    fn passing(what: impl Into<String>) -> Self {
+        Self { recoverable: true, ..Self::lasting(what) }
+    }
+
+    fn advice(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+}
+
+/// Secrets by their dotted key path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Resolved(BTreeMap<String, Secret>);
+
+impl Resolved {
+    /// The secret of a key such as `database.password`.
+    pub(crate) fn get(&self, key: &str) -> Option<&Secret> {
+        self.0.get(key)
+    }
+
+    /// The secret of a key that the node config cannot do without.
+    pub(crate) fn need(&self, key: &str) -> Result<&str, Trouble> {
+        let missing = || Trouble::lasting(format!("{key}: is not among the secrets of this boot"));
+        self.get(key).map(Secret::expose).ok_or_else(missing)
+    }
+
+    pub(crate) fn insert(&mut self, key: &str, secret: Secret) {
+        self.0.insert(key.to_owned(), secret);
+    }
+}
+
+/// What came of one attempt to resolve everything.
+#[derive(Debug, Default)]
+pub(crate) struct Attempt {
+    /// What could be had.
+    pub(crate) resolved: Resolved,
+    /// What could not.
+    pub(crate) errors: Vec<SecretError>,
+    /// What is worth telling: files that others may read.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What stores answered in this boot: an address that answered is not asked again.
+#[derive(Default)]
+pub(crate) struct Answers(RefCell<Vec<(SecretRef, Secret)>>);
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.borrow().iter().map(|(address, _)| address)).finish()
+    }
+}
+
+/// Resolves every secret of a node config, or says what is wrong with each that it could not.
+///
+/// Keys below `secret_stores` are left out: they open stores that this version does not know.
+pub(crate) fn resolve_all(host: &Host, config: &NodeConfig, answers: &Answers) -> Attempt {
+    resolve_within(host, config, answers, &Limits::default())
+}
+
+fn resolve_within(host: &Host, config: &NodeConfig, answers: &Answers, limits: &Limits) -> Attempt {
+    let mut attempt = Attempt::default();
+    let mut refused: Vec<(SecretRef, Refusal)> = Vec::new();
+    for (key, value) in config.secrets() {
+        if key.starts_with("secret_stores.") {
+            continue;
+        }
+        let reference = match value {
+            SecretValue::Literal(literal) => {
+                attempt.resolved.insert(&key, Secret::new(literal.expose()));
+                continue;
+            }
+            SecretValue::Reference(reference) => reference,
+        };
+        let address = reference.address();
+        let outcome = match known(&address, answers, &refused) {
+            Some(outcome) => outcome,
+            None => {
+                let outcome = ask(host, &address, limits, &mut attempt.warnings);
+                match &outcome {
+                    Ok(answer) => answers.0.borrow_mut().push((address, answer.clone())),
+                    Err(refusal) => refused.push((address, refusal.clone())),
+                }
+                outcome
+            }
+        };
+        match outcome.and_then(|answer| value_of(&key, reference, &answer)) {
+            Ok(secret) => attempt.resolved.insert(&key, secret),
+            Err(Refusal { what, advice, recoverable, .. }) => {
+                let reference = reference.to_string();
+                attempt.errors.push(SecretError { key, reference, what, advice, recoverable });
+            }
+        }
+    }
+    attempt
+}
+
+/// What is known about an address without asking: its answer, its refusal, or that its server cannot be reached.
+fn known(address: &SecretRef, answers: &Answers, refused: &[(SecretRef, Refusal)]) -> Option<Result<Secret, Refusal>> {
+    if let Some((_, answer)) = answers.0.borrow().iter().find(|(asked, _)| asked == address) {
+        return Some(Ok(answer.clone()));
+    }
+    let same_server = |other: &SecretRef| {
+        other.scheme() == Scheme::Https && address.scheme() == Scheme::Https && authority(other) == authority(address)
+    };
+    let refusal = refused.iter().find(|(asked, why)| asked == address || why.unreachable && same_server(asked));
+    refusal.map(|(_, refusal)| Err(refusal.clone()))
+}
+
+/// `HOST[:PORT]` of an https address.
+fn authority(address: &SecretRef) -> &str {
+    address.path().split('/').next().unwrap_or_default()
+}
+
+fn ask(host: &Host, address: &SecretRef, limits: &Limits, warnings: &mut Vec<String>) -> Result<Secret, Refusal> {
+    let bytes = match address.scheme() {
+        Scheme::File => private_file(host, address.path(), warnings)?,
+        Scheme::Https => https::fetch(host, address, limits, warnings)?,
+        other => {
+            let refusal = Refusal::lasting(format!("ref+{}:// is not in this version", other.name()));
+            return Err(refusal.advice("this version reads ref+file:// and ref+https://"));
+        }
+    };
+    // The error is not repeated: it may hold the bytes.
+    String::from_utf8(bytes).map(Secret::new).map_err(|_| Refusal::lasting("is not UTF-8 text"))
+}
+
+/// A file that holds a secret; that others may read it is worth a warning.
+fn private_file(host: &Host, path: &str, warnings: &mut Vec<String>) -> Result<Vec<u8>, Refusal> {
+    let (bytes, exposed) = file(host, path)?;
+    if exposed {
+        let warning = format!("{path}: others may read this secret (chmod 600 {path})");
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    Ok(bytes)
+}
+
+fn file(host: &Host, path: &str) -> Result<(Vec<u8>, bool), Refusal> {
+    let content = host.read(Path::new(path)).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Refusal::passing(format!("there is no file {path}")),
+        io::ErrorKind::PermissionDenied => Refusal::lasting(format!("{path} cannot be read: {error}")),
+        // What is no file stays none; anything else is the disk's or the share's trouble.
+        io::ErrorKind::Other => Refusal::lasting(format!("{path} {error}")),
+        _ => Refusal::passing(format!("{path} cannot be read: {error}")),
+    })?;
+    match content.bytes.len() {
+        0 => Err(Refusal::passing(format!("{path} is empty"))),
+        MOST.. => Err(Refusal::lasting(format!("{path} has 1 MiB or more, too large for a secret"))),
+        _ => Ok((content.bytes, content.exposed)),
+    }
+}
+
+/// The secret that a reference's keys lead to in an answer, judged by the rule of its key.
+fn value_of(key: &str, reference: &SecretRef, answer: &Secret) -> Result<Secret, Refusal> {
+    let text = match reference.pointer() {
+        [] => answer.expose().to_owned(),
+        keys => schema::look_up(answer.expose(), keys).map_err(Refusal::lasting)?,
+    };
+    let text = if schema::may_have_lines(key) { text.as_str() } else { without_line_break(&text) };
+    if text.is_empty() {
+        return Err(Refusal::lasting("is empty"));
+    }
+    schema::check_secret(key, text)
+        .map_err(|(what, advice)| Refusal { advice, ..Refusal::lasting(format!("what is kept there {what}")) })?;
+    Ok(Secret::new(text))
+}
+
+fn without_line_break(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}

@@ -1,0 +1,205 @@
+//! How far this node is: `/run/habuild/status.json`, and what `habuild-firstboot status` makes of it.
+//!
+//! The file's schema (1), which monitoring may rely on:
+//!
+//! | key | what |
+//! |---|---|
+//! | `schema` | 1 |
+//! | `state` | `starting`, `ready`, `degraded` (ready, but something needs a look), `failed` (will not try again), `idle` (no node config) |
+//! | `instance` | cloud-init's instance id |
+//! | `cluster`, `harbor` | the cluster's name; the bundle's version |
+//! | `steps` | in order, each `name`, `state` (`running`, `ok`, `retrying`, `failed`), `seconds`, `attempts`, `message` |
+//! | `warnings` | what an operator should know, one line each |
+//!
+//! Keys are added, never renamed. Nothing secret is in it: everybody on the node can read it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::supervise;
+
+const FILE: &str = "/run/habuild/status.json";
+
+/// How far this node is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) schema: u32,
+    pub(crate) state: State,
+    pub(crate) instance: Option<String>,
+    pub(crate) cluster: Option<String>,
+    pub(crate) harbor: Option<String>,
+    pub(crate) steps: Vec<StepStatus>,
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The node as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    Starting,
+    Ready,
+    Degraded,
+    Failed,
+    Idle,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StepStatus {
+    pub(crate) name: String,
+    pub(crate) state: StepState,
+    /// Wall time since the step began, all attempts together.
+    pub(crate) seconds: f64,
+    pub(crate) attempts: u32,
+    pub(crate) message: Option<String>,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StepState {
+    Running,
+    Ok,
+    Retrying,
+    Failed,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            schema: 1,
+            state: State::Starting,
+            instance: None,
+            cluster: None,
+            harbor: None,
+            steps: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Status {
+    /// Writes it for the others. That it cannot be written is no reason to stop.
+    pub(crate) fn write(&self, host: &Host) {
+        if let Ok(text) = serde_json::to_string_pretty(self) {
+            let _ = host.make_directory(Path::new("/run/habuild"), 0o755);
+            let _ = host.write(Path::new(FILE), (text + "\n").as_bytes(), 0o644);
+        }
+    }
+
+    /// What the agent last wrote in this boot.
+    pub(crate) fn read(host: &Host) -> Option<Self> {
+        serde_json::from_slice(&host.read(Path::new(FILE)).ok()?.bytes).ok()
+    }
+
+    /// The step's entry, made if it is new.
+    pub(crate) fn step(&mut self, name: &str) -> Option<&mut StepStatus> {
+        if !self.steps.iter().any(|step| step.name == name) {
+            let state = StepState::Running;
+            self.steps.push(StepStatus { name: name.to_owned(), state, seconds: 0.0, attempts: 0, message: None });
+        }
+        self.steps.iter_mut().find(|step| step.name == name)
+    }
+
+    /// cloud-init's exit codes: 0 fine or under way, 1 failed for good, 2 something needs a look.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let retrying = self.steps.iter().any(|step| step.state == StepState::Retrying);
+        match self.state {
+            State::Failed => 1,
+            State::Degraded => 2,
+            State::Starting if retrying => 2,
+            State::Starting | State::Ready | State::Idle => 0,
+        }
+    }
+
+    /// For people.
+    pub(crate) fn text(&self, harbor: Option<&supervise::State>) -> String {
+        let mut text = String::new();
+        let word = match self.state {
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Degraded => "degraded: ready, but see below",
+            State::Failed => "failed: correct what is said below, then systemctl restart habuild-firstboot",
+            State::Idle => "idle: there is no node config",
+        };
+        let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".to_owned());
+        let _ = writeln!(text, "state     {word}");
+        let _ = writeln!(text, "cluster   {}", known(&self.cluster));
+        let _ = writeln!(text, "harbor    {}", known(&self.harbor));
+        let _ = writeln!(text, "instance  {}", known(&self.instance));
+        for step in &self.steps {
+            let state = match step.state {
+                StepState::Running => "running",
+                StepState::Ok => "ok",
+                StepState::Retrying => "retrying",
+                StepState::Failed => "failed",
+            };
+            let _ = write!(text, "step      {:<13}{state:<9}{:>6.1} s", step.name, step.seconds);
+            if step.attempts > 1 {
+                let _ = write!(text, "  {} attempts", step.attempts);
+            }
+            text.push('\n');
+            if let Some(message) = step.message.as_ref().filter(|_| step.state != StepState::Ok) {
+                let _ = writeln!(text, "          {message}");
+            }
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning   {warning}");
+        }
+        if let Some(harbor) = harbor {
+            let _ = writeln!(text, "service   {}", harbor.state);
+            if let Some(message) = &harbor.message {
+                let _ = writeln!(text, "          {message}");
+            }
+            for member in &harbor.containers {
+                let again =
+                    if member.restarts > 0 { format!("  restarted {} times", member.restarts) } else { String::new() };
+                let _ = writeln!(text, "container {:<20} {}{again}", member.name, member.state);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_cloud_inits() {
+        let mut status = Status::default();
+        assert_eq!(status.exit_code(), 0);
+        if let Some(step) = status.step("storage") {
+            step.state = StepState::Retrying;
+        }
+        assert_eq!(status.exit_code(), 2);
+        for (state, code) in [(State::Ready, 0), (State::Degraded, 2), (State::Failed, 1), (State::Idle, 0)] {
+            status.state = state;
+            assert_eq!(status.exit_code(), code);
+        }
+    }
+
+    #[test]
+    fn for_people() {
+        let mut status = Status { cluster: Some("hub".to_owned()), ..Status::default() };
+        if let Some(step) = status.step("storage") {
+            *step = StepStatus {
+                name: "storage".to_owned(),
+                state: StepState::Retrying,
+                seconds: 61.25,
+                attempts: 3,
+                message: Some("cannot be mounted".to_owned()),
+            };
+        }
+        let text = status.text(None);
+        assert!(
+            text.contains("step      storage      retrying   61.2 s  3 attempts\n          cannot be mounted\n"),
+            "{text}"
+        );
+        assert!(text.starts_with("state     starting\ncluster   hub\nharbor    ?\n"), "{text}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Step `ready`: Harbor answers healthy, through the port that clients and the load balancer use.
+//!
+//! Harbor 1.1 has no health endpoint: its start page needs Redis, `repositories/top` the database, `/v2/` the registry
+//! (facts: goharbor/harbor v1.1.2, seen running).
+
+use std::time::Duration;
+
+use crate::http;
+use crate::schema::NodeConfig;
+use crate::trouble::Trouble;
+
+const TIME: Duration = Duration::from_secs(20);
+
+/// What must answer what, and what it shows.
+const SIGNS: [(&str, u16, &str); 4] = [
+    ("/api/systeminfo", 200, "the core service"),
+    ("/api/repositories/top", 200, "the database behind the core service"),
+    ("/", 200, "the sessions in Redis"),
+    ("/v2/", 401, "the registry"),
+];
+
+/// Asks Harbor once.
+pub(crate) fn check(config: &NodeConfig) -> Result<(), Trouble> {
+    let (https, port) = match &config.tls {
+        Some(_) => (true, config.harbor.https_port),
+        None => (false, config.harbor.http_port),
+    };
+    for (path, expected, what) in SIGNS {
+        let asked = http::get_own(https, port, path, TIME);
+        let found = match asked {
+            Ok(status) if status == expected => continue,
+            Ok(status) => format!("{path} answers {status} instead of {expected}"),
+            Err(error) => format!("{path}: {error}"),
+        };
+        return Err(Trouble::passing(format!("Harbor is not healthy: {found}"))
+            .hint(format!("{path} shows {what}; see habuild-firstboot status, and /var/lib/harbor/log")));
+    }
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Step `start`: `harbor.service`, which only the agent starts; and the wait for the day when its share is gone.
+
+use std::thread;
+use std::time::Duration;
+
+use super::{proof, storage::systemctl};
+use crate::host::Host;
+use crate::journal;
+use crate::trouble::Trouble;
+
+const UNIT: &str = "harbor.service";
+/// How often the agent looks whether Harbor must be brought back.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// Starts Harbor, or starts it anew when its configuration has changed. Does not wait: the unit may itself be ordered
+/// after us.
+pub(super) fn harbor(host: &Host, changed: bool) -> Result<(), Trouble> {
+    let _ = systemctl(host, &["reset-failed", UNIT]);
+    let verb = if changed { "restart" } else { "start" };
+    systemctl(host, &[verb, "--no-block", UNIT])
+}
+
+/// Whether systemd says so of a unit.
+fn is(host: &Host, word: &str, unit: &str) -> bool {
+    systemctl(host, &[word, "--quiet", unit]).is_ok()
+}
+
+/// Returns when Harbor does not run and the reason is its share: the mount was ended, and `harbor.service` with it. An
+/// operator who stops `harbor.service` alone has the last word.
+pub(super) fn until_share_is_gone(host: &Host) {
+    loop {
+        thread::sleep(LOOK);
+        let Ok(expected) = proof::Expected::recorded(host) else { return };
+        if !expected.cephfs || is(host, "is-active", UNIT) {
+            continue;
+        }
+        let mount = crate::fstab::mount_unit(&expected.mountpoint);
+        if !is(host, "is-active", &mount) {
+            journal::say(&format!("{mount} is not active, and Harbor not running: beginning anew"));
+            return;
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The main process of `harbor.service`: starts Harbor's containers in order, starts again what ends, stops them in order.
+//!
+//! Docker itself never starts them (`restart: "no"`). The share is proved before each start: a container that starts on
+//! the bare directory below an absent mount is what empties a cluster's database.
+
+mod plan;
+mod state;
+
+use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal};
+use serde_json::Value;
+
+use crate::configure::{self, COMPOSE};
+use crate::docker::{self, Container};
+use crate::host::Host;
+use crate::journal;
+use crate::steps::{proof, systemctl};
+use crate::trouble::Trouble;
+use plan::{Next, Plan};
+pub(crate) use state::{State, read as read_state};
+
+/// How often the share is proved while nothing happens.
+const PROOF: Duration = Duration::from_secs(30);
+/// How often Docker is asked while nothing happens.
+const LOOK: Duration = Duration::from_secs(15);
+/// After that many proofs in a row that failed with an error of the file system, the share is mounted anew.
+const PATIENCE: u32 = 3;
+
+/// What wakes the supervisor.
+enum Event {
+    /// A container ended, or was removed.
+    Docker,
+    /// The service is to end.
+    Stop,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Without a compose file, or when Compose cannot make the containers; systemd then starts the service again.
+pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
+    let (events, wake) = mpsc::channel();
+    send_signals(events.clone())?;
+    let (order, mountpoint) = described(host)?;
+    let mut supervisor = Supervisor {
+        host,
+        plan: Plan::new(order),
+        begun: Instant::now(),
+        proved: None,
+        failed_proofs: 0,
+        state: State::default(),
+        mountpoint,
+    };
+    supervisor.create()?;
+    watch(host, events.clone());
+    loop {
+        let pause = supervisor.turn();
+        match wake.recv_timeout(pause) {
+            Ok(Event::Docker) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    supervisor.stop();
+    Ok(())
+}
+
+/// The containers in order, and the share's mountpoint.
+fn described(host: &Host) -> Result<(Vec<String>, String), Trouble> {
+    let content = host.read(Path::new(COMPOSE)).map_err(|error| {
+        Trouble::lasting(format!("{COMPOSE}: {error}")).hint("systemctl restart habuild-firstboot renders it")
+    })?;
+    let file: Value =
+        serde_json::from_slice(&content.bytes).map_err(|error| Trouble::lasting(format!("{COMPOSE}: {error}")))?;
+    let services = configure::start_order(&file);
+    let order = services.iter().map(|service| configure::container(&file, service)).collect();
+    Ok((order, proof::Expected::recorded(host)?.mountpoint))
+}
+
+/// Sends SIGTERM and SIGINT as events. Blocked and waited for, because a handler would need unsafe code.
+fn send_signals(events: Sender<Event>) -> Result<(), Trouble> {
+    let held: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+    held.thread_block().map_err(|error| Trouble::passing(format!("signals cannot be held: {error}")))?;
+    std::thread::spawn(move || {
+        while held.wait().is_ok() {
+            if events.send(Event::Stop).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Sends an event whenever Docker says that a container of ours ended.
+fn watch(host: &Host, events: Sender<Event>) {
+    let filters = ["--filter", docker::OURS, "--filter", "event=die", "--filter", "event=destroy"];
+    let command = host.command("docker").args(["events", "--format", "{{.Status}}"]).args(filters);
+    command.lines(events, |_| Event::Docker);
+}
+
+struct Supervisor<'h> {
+    host: &'h Host,
+    plan: Plan,
+    begun: Instant,
+    proved: Option<Instant>,
+    failed_proofs: u32,
+    state: State,
+    mountpoint: String,
+}
+
+impl Supervisor<'_> {
+    fn create(&mut self) -> Result<(), Trouble> {
+        docker::create(self.host).map_err(|error| Trouble::passing(format!("Harbor's containers: {error}")))
+    }
+
+    /// Does what is due; gives the time until something may be due again.
+    fn turn(&mut self) -> Duration {
+        let containers = match docker::containers(self.host) {
+            Ok(containers) => containers,
+            Err(error) => {
+                self.note("waiting", Some(format!("Docker does not answer: {error}")), &[]);
+                return LOOK;
+            }
+        };
+        let now = self.begun.elapsed();
+        match self.plan.next(now, &containers) {
+            Next::Create => match self.create() {
+                Ok(()) => Duration::ZERO,
+                Err(trouble) => {
+                    self.note("waiting", Some(trouble.to_string()), &containers);
+                    LOOK
+                }
+            },
+            Next::Start(due) => match self.prove() {
+                Ok(()) => {
+                    self.start(&due);
+                    Duration::ZERO
+                }
+                Err(trouble) => self.without_share(&trouble, &containers),
+            },
+            Next::Wait(pause) => {
+                if self.proved.is_none_or(|proved| proved.elapsed() >= PROOF)
+                    && let Err(trouble) = self.prove()
+                {
+                    return self.without_share(&trouble, &containers);
+                }
+                self.note("running", None, &containers);
+                pause.min(LOOK)
+            }
+        }
+    }
+
+    fn prove(&mut self) -> Result<(), Trouble> {
+        let proof = proof::ask(self.host);
+        match &proof {
+            Ok(()) => {
+                self.proved = Some(Instant::now());
+                self.failed_proofs = 0;
+            }
+            Err(_) => self.failed_proofs += 1,
+        }
+        proof
+    }
+
+    fn start(&mut self, due: &[String]) {
+        for name in due {
+            journal::say(&format!("starting container {name}"));
+            let started = docker::start(self.host, name);
+            self.plan.started(name, self.begun.elapsed());
+            if let Err(error) = started {
+                journal::say(&format!("container {name} does not start: {error}"));
+            }
+        }
+    }
+
+    /// The share is not what it must be. A share that does not answer keeps Harbor waiting, on the right directory; one that
+    /// is another, or is gone, ends it.
+    fn without_share(&mut self, trouble: &Trouble, containers: &[Container]) -> Duration {
+        if !proof::may_be_right(self.host, &self.mountpoint) || !trouble.passing {
+            self.note("waiting", Some(trouble.to_string()), containers);
+            self.stop_containers(containers);
+        } else {
+            self.note("waiting", Some(trouble.to_string()), containers);
+        }
+        if self.failed_proofs >= PATIENCE && self.failed_proofs.is_multiple_of(PATIENCE) {
+            let unit = crate::fstab::mount_unit(&self.mountpoint);
+            journal::say(&format!("mounting the share anew: {unit}"));
+            // It stops this service, and starts it again when the share is back.
+            let _ = systemctl(self.host, &["restart", "--no-block", &unit]);
+        }
+        LOOK
+    }
+
+    fn stop_containers(&self, containers: &[Container]) {
+        for name in self.plan.order().iter().rev() {
+            if containers.iter().any(|container| container.name == *name && container.runs()) {
+                journal::say(&format!("stopping container {name}"));
+                if let Err(error) = docker::stop(self.host, name) {
+                    journal::say(&format!("container {name} does not stop: {error}"));
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        match docker::containers(self.host) {
+            Ok(containers) => {
+                self.note("stopping", None, &containers);
+                self.stop_containers(&containers);
+            }
+            Err(error) => journal::say(&format!("Docker does not answer: {error}")),
+        }
+        State::clear(self.host);
+    }
+
+    fn note(&mut self, word: &str, message: Option<String>, containers: &[Container]) {
+        if let Some(message) = &message
+            && self.state.message.as_ref() != Some(message)
+        {
+            journal::say(message);
+        }
+        let plan = &self.plan;
+        let state = State::new(word, message, containers, |name| plan.restarts(name));
+        if state != self.state {
+            state.write(self.host);
+            self.state = state;
+        }
+    }
+}

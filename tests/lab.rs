@@ -1,0 +1,67 @@
+//! A cluster in a namespace: real Ceph, MariaDB and Redis, and nodes that boot from the one image. `make lab` runs it.
+//!
+//! One test, one story: machines are emulated and boot for minutes, so what they are booted for is done in turn.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "lab/ceph.rs"]
+mod ceph;
+#[path = "lab/cluster.rs"]
+mod cluster;
+#[path = "vm/node.rs"]
+#[allow(dead_code, reason = "the boots of tests/vm.rs need more of it")]
+mod node;
+#[path = "lab/place.rs"]
+mod place;
+#[path = "lab/services.rs"]
+mod services;
+#[path = "lab/trouble.rs"]
+mod trouble;
+#[path = "lab/web.rs"]
+mod web;
+
+use std::time::Duration;
+
+use cluster::{Config, door, secrets, status};
+
+const SHARE: &str = "/apps/harbor";
+
+#[test]
+fn two_nodes_of_one_cluster() {
+    let dir = place::dir();
+    let ceph = ceph::Ceph::start(&dir);
+    let database = services::Database::start(&dir);
+    let _redis = services::Redis::start(&dir);
+    let key = ceph.client("harbor");
+    let config = Config { cluster: "hub", path: SHARE, key: &key };
+
+    // The directory is not there yet: both nodes boot, let people log in, and wait.
+    let (a, b) = (cluster::start(&config), cluster::start(&config));
+    let (a, b) = (a.logged_in(), b.logged_in());
+    place::within(Duration::from_secs(300), "a node that waits for its share", || {
+        status(&a)["steps"].to_string().contains("cannot be mounted")
+    });
+    assert_eq!(a.root("docker ps --quiet").unwrap(), "", "nothing runs without the share");
+    cluster::make_directory(&a, SHARE);
+    for node in [&a, &b] {
+        cluster::until_state(node, "ready", 600);
+    }
+    assert_eq!(secrets(&a), secrets(&b));
+
+    // What clients of one node get is good for the other.
+    let (front_a, front_b) = (door(&a), door(&b));
+    let token = front_a.token("repository:library/lab:pull,push");
+    let digest = front_a.push("library/lab", b"a blob of the lab", &token);
+    let pulled = front_b.pull("library/lab", &digest, &token);
+    assert_eq!((pulled.status, pulled.body.as_slice()), (200, b"a blob of the lab".as_slice()));
+    let session = front_a.login();
+    assert_eq!(front_b.current_user(&session), 200, "a session begun on A is known to B");
+    assert_eq!(front_b.current_user("beegosessionID=nobody"), 401);
+    let asked = "docker events --since 2h --until 0s --filter type=image --filter event=pull --filter event=load";
+    assert_eq!(a.root(asked).unwrap(), "", "the images were there when the node booted");
+
+    trouble::what_ends_comes_back(&a);
+    trouble::power_cut(&a, &secrets(&b));
+    trouble::the_share_goes_and_returns(&ceph, &b);
+    trouble::not_our_share(&b, &config, &database);
+}

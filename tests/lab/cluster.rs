@@ -1,0 +1,90 @@
+//! Nodes of one cluster, as its operators would configure them.
+
+use habuild::spec::image::Firmware;
+
+use super::node::{Node, image};
+use super::place::{ADDRESS, within};
+use super::services::{DATABASE_PASSWORD, REDIS_PASSWORD};
+use super::web::{ADMIN, Door};
+
+/// The port that every node publishes.
+pub(crate) const PORT: u16 = 8070;
+const SHARE: &str = "/mnt/cephfs/harbor";
+
+/// What differs from node to node, or from test to test.
+pub(crate) struct Config<'c> {
+    pub(crate) cluster: &'c str,
+    pub(crate) path: &'c str,
+    pub(crate) key: &'c str,
+}
+
+/// The node config.
+pub(crate) fn node_config(config: &Config<'_>) -> String {
+    let Config { cluster, path, .. } = config;
+    let word = DATABASE_PASSWORD.replace('\'', "''");
+    format!(
+        "version: 1
+cluster: {cluster}
+harbor:
+  external_url: http://hub.example.test:{PORT}
+  http_port: {PORT}
+  admin_password: ref+file:///etc/habuild/admin
+storage:
+  cephfs:
+    monitors: ['{ADDRESS}:6789']
+    path: {path}
+    mountpoint: {SHARE}
+    client: harbor
+    secret: ref+file:///etc/habuild/ceph.key
+database: {{kind: mysql, host: {ADDRESS}, user: harbor, password: '{word}', name: registry}}
+redis: {{host: {ADDRESS}, password: {REDIS_PASSWORD}}}
+"
+    )
+}
+
+/// Starts a node; does not wait for it.
+pub(crate) fn start(config: &Config<'_>) -> Node {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let files = [
+        ("/etc/habuild/node.yaml", node_config(config)),
+        ("/etc/habuild/admin", format!("{ADMIN}\n")),
+        ("/etc/habuild/ceph.key", format!("{}\n", config.key)),
+    ];
+    let mut more = "write_files:\n".to_owned();
+    for (path, content) in files {
+        more += &format!("  - {{path: {path}, permissions: '0600', content: {}}}\n", quoted(&content));
+    }
+    Node::start(&image("HABUILD_VM_NOBLE"), Firmware::Bios, &more, &[PORT])
+}
+
+pub(crate) fn door(node: &Node) -> Door {
+    Door(node.port(PORT))
+}
+
+/// The agent's own words.
+pub(crate) fn status(node: &Node) -> serde_json::Value {
+    let text = node.root("habuild-firstboot status --json || true").unwrap();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// Waits until the agent says so of the node.
+pub(crate) fn until_state(node: &Node, state: &str, seconds: u64) {
+    let time = std::time::Duration::from_secs(seconds);
+    within(time, &format!("state {state}"), || status(node)["state"] == state);
+}
+
+/// The digest of the cluster's secrets, as the node's share has them.
+pub(crate) fn secrets(node: &Node) -> String {
+    node.root(&format!("sha256sum < {SHARE}/.habuild/secrets.json; cat {SHARE}/.habuild/cluster-*.json")).unwrap()
+}
+
+/// Makes a directory on the file system, by way of a node that mounts it whole for the moment.
+pub(crate) fn make_directory(node: &Node, path: &str) {
+    let script = format!(
+        "set -e; mkdir -p /run/whole
+mount -t ceph {ADDRESS}:6789:/ /run/whole -o name=harbor,secretfile=/etc/habuild/ceph.key
+mkdir -p /run/whole{path}
+umount /run/whole"
+    );
+    node.root(&script).unwrap();
+}

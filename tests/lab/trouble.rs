@@ -1,0 +1,92 @@
+//! What goes wrong on a node that runs, and that Harbor is back by itself, or stays away for a reason.
+
+use std::time::Duration;
+
+use super::ceph::Ceph;
+use super::cluster::{Config, door, node_config, secrets, status, until_state};
+use super::node::Node;
+use super::place::within;
+use super::services::Database;
+
+const SOON: Duration = Duration::from_secs(240);
+
+/// Whether Harbor answers through the node's front door.
+fn serves(node: &Node) -> bool {
+    door(node).get("/api/repositories/top", &[]).status == 200
+}
+
+fn running(node: &Node) -> usize {
+    node.root("docker ps --quiet").unwrap().lines().count()
+}
+
+/// A killed container, a restart of Docker, an agent that is killed.
+pub(crate) fn what_ends_comes_back(node: &Node) {
+    let all = running(node);
+    assert!(all >= 6, "{all} containers");
+    node.root("docker kill harbor-ui").unwrap();
+    within(SOON, "the killed container", || running(node) == all && serves(node));
+    node.root("systemctl restart docker").unwrap();
+    within(SOON, "Harbor after a restart of Docker", || running(node) == all && serves(node));
+    node.root("systemctl kill --signal=KILL harbor.service habuild-firstboot.service").unwrap();
+    within(SOON, "Harbor after its supervisor and the agent were killed", || {
+        running(node) == all && serves(node) && status(node)["state"] == "ready"
+    });
+}
+
+/// A power cut: nothing is flushed, nothing is stopped.
+pub(crate) fn power_cut(node: &Node, expected: &str) {
+    node.cut();
+    until_state(node, "ready", 900);
+    assert_eq!(secrets(node), expected, "the same secrets");
+    // Containers start after the share was proved, never by Docker itself.
+    let proved = node.root("journalctl --boot --output=short-unix --unit habuild-firstboot | grep 'step storage ok'");
+    let proved: f64 = proved.unwrap().split(' ').next().unwrap().parse().unwrap();
+    let format = "docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet) | while read at; do date +%s.%N -d $at; done";
+    for started in node.root(format).unwrap().lines() {
+        assert!(
+            started.parse::<f64>().unwrap() > proved,
+            "a container was started at {started}, the share proved at {proved}"
+        );
+    }
+    let policies = node.root("docker inspect --format '{{.HostConfig.RestartPolicy.Name}}' $(docker ps --all --quiet)");
+    assert!(policies.unwrap().lines().all(|policy| policy == "no"));
+}
+
+/// A Ceph that does not answer for a while, and then does.
+pub(crate) fn the_share_goes_and_returns(ceph: &Ceph, node: &Node) {
+    ceph.freeze();
+    within(SOON, "a supervisor that says so", || {
+        status(node)["service"]["message"].as_str().is_some_and(|message| message.contains("share"))
+    });
+    // A person can log in meanwhile: this very command did.
+    ceph.thaw();
+    within(SOON, "Harbor after its share has returned", || {
+        serves(node) && status(node)["service"]["state"] == "running"
+    });
+}
+
+/// Another cluster's share, and a directory that is not the share of this database.
+pub(crate) fn not_our_share(node: &Node, config: &Config<'_>, database: &Database) {
+    let before = database.sql("select count(*) from registry.repository");
+    for (wrong, expected) in [
+        (Config { cluster: "another", ..*config }, "belongs to cluster"),
+        (Config { path: "/apps", ..*config }, "the database knows some"),
+    ] {
+        let text = serde_json::Value::from(node_config(&wrong)).to_string();
+        let script = format!(
+            "printf '%b' {} > /etc/habuild/node.yaml; systemctl stop harbor; systemctl restart habuild-firstboot",
+            shell_quoted(&text)
+        );
+        node.root(&script).unwrap();
+        until_state(node, "failed", 600);
+        let said = status(node)["steps"].to_string();
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(running(node), 0, "Harbor does not run on another's share");
+    }
+    assert_eq!(database.sql("select count(*) from registry.repository"), before, "no repository is lost");
+}
+
+/// JSON's escapes are those that `printf %b` reads.
+fn shell_quoted(json: &str) -> String {
+    format!("'{}'", json.trim_matches('"').replace("\\\"", "\"").replace('\'', "'\\''"))
+}

@@ -1,0 +1,58 @@
+//! A tree of packages as a layer: sorted, of one time, without manuals, translations and traces of the packaging.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use anyhow::{Context as _, Result};
+use tar::{EntryType, Header};
+
+use super::EPOCH;
+
+/// What no container reads.
+const UNREAD: [&str; 16] = [
+    "usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian", "usr/share/bash-completion",
+    "usr/share/bug", "usr/share/perl", "usr/share/zoneinfo", "var/lib/apt", "var/lib/dpkg", "var/cache", "var/log", "etc/apt",
+    "usr/lib/systemd", "dev",
+];
+
+pub fn trimmed(tree: impl Read) -> Result<Vec<u8>> {
+    let mut entries: BTreeMap<String, (Header, Option<String>, Vec<u8>)> = BTreeMap::new();
+    for entry in tar::Archive::new(tree).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.to_string_lossy().trim_start_matches("./").trim_end_matches('/').to_owned();
+        let unread = |top: &&str| path == **top || path.starts_with(&format!("{top}/"));
+        let kind = entry.header().entry_type();
+        if path.is_empty() || UNREAD.iter().any(|top| unread(&top)) || translated(&path) {
+            continue;
+        }
+        if !matches!(kind, EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::Link) {
+            continue;
+        }
+        let link = entry.link_name()?.map(|link| link.to_string_lossy().into_owned());
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(entry.header().mode()?);
+        header.set_uid(entry.header().uid()?);
+        header.set_gid(entry.header().gid()?);
+        header.set_mtime(EPOCH);
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).with_context(|| path.clone())?;
+        header.set_size(bytes.len() as u64);
+        entries.insert(path, (header, link, bytes));
+    }
+    let mut out = tar::Builder::new(Vec::new());
+    for (path, (mut header, link, bytes)) in entries {
+        match link {
+            Some(link) => out.append_link(&mut header, &path, link.trim_start_matches("./"))?,
+            None => out.append_data(&mut header, &path, bytes.as_slice())?,
+        }
+    }
+    Ok(out.into_inner()?)
+}
+
+/// MariaDB's messages in other languages than its own.
+fn translated(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("usr/share/mysql/") else { return false };
+    let language = rest.split('/').next().unwrap_or_default();
+    rest.contains('/') && !["english", "charsets"].contains(&language)
+}
