@@ -103,8 +103,8 @@ fn no_literal_secret_is_ever_printed() {
                 assert!(!all.contains(secret), "{name} {arguments:?}:\n{all}");
             }
         }
-        if let Ok(config) = firstboot::schema::parse_bytes(&node(name)) {
-            let debug = format!("{config:?}{config:#?}{:?}", firstboot::schema::warnings(&config));
+        if let Ok(config) = contract::schema::parse_bytes(&node(name)) {
+            let debug = format!("{config:?}{config:#?}{:?}", contract::schema::warnings(&config));
             assert!(!debug.contains("s3cret") && !debug.contains("Harbor12345"), "{name}: {debug}");
         }
     }
@@ -189,19 +189,19 @@ fn no_text_makes_the_parser_panic_or_hang() {
     let full = String::from_utf8(node("full.yaml")).unwrap();
     let lines: Vec<&str> = full.split_inclusive('\n').collect();
     for end in 0..full.len() {
-        let _ = firstboot::schema::parse_bytes(&full.as_bytes()[..end]);
+        let _ = contract::schema::parse_bytes(&full.as_bytes()[..end]);
     }
     for i in 0..lines.len() {
         let without: String = lines.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, line)| *line).collect();
-        let _ = firstboot::schema::parse(&without);
+        let _ = contract::schema::parse(&without);
         let doubled: String = lines[..=i].iter().chain(&lines[i..]).copied().collect();
-        let _ = firstboot::schema::parse(&doubled);
+        let _ = contract::schema::parse(&doubled);
     }
     // Every character replaced by one that means something in YAML.
     for (at, _) in full.char_indices().step_by(3) {
         for odd in ["\0", "\t", "{", "[", "&", "*", ":", "\u{feff}", "\"", "|", "ü"] {
             let text = format!("{}{odd}{}", &full[..at], full.get(at + 1..).unwrap_or_default());
-            if let Err(problems) = firstboot::schema::parse(&text) {
+            if let Err(problems) = contract::schema::parse(&text) {
                 assert!(!problems.is_empty(), "{odd:?} at {at}");
             }
         }

@@ -10,11 +10,11 @@ use serde_json::json;
 
 use crate::host::Host;
 use crate::located;
-use crate::schema::{NodeConfig, Problem, not_in_this_version};
 use crate::share::{self, TOKEN_KEY_BITS};
 use crate::status::{State, Status};
 use crate::steps::{self, Ended, Found, proof};
 use crate::supervise;
+use contract::schema::{NodeConfig, Problem, not_in_this_version};
 
 /// The node config is wrong.
 pub(crate) const WRONG: u8 = 2;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: pure; lines outside the block are kept byte for byte.
 
-use crate::schema::Cephfs;
+use contract::schema::Cephfs;
 
 const BEGIN: &str = "# habuild begin";
 const END: &str = "# habuild end";
@@ -90,7 +90,7 @@ pub(crate) fn mount_unit(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{self, Storage};
+    use contract::schema::{self, Storage};
 
     fn share(more: &str) -> Cephfs {
         let text = format!(

@@ -1,8 +1,6 @@
-//! The node's side of habuild: the node-config schema, and the agent that acts on it.
+//! The agent: what runs on the node, from cloud-init's data to a running Harbor.
 //!
-//! Invariant: `schema` is pure; everything outside the process is reached through `host`.
-
-pub mod schema;
+//! What it must agree on with the builder is in `contract`. Everything outside the process is reached through `host`.
 
 mod bundle;
 mod cli;
@@ -26,6 +24,8 @@ mod trouble;
 mod trust;
 
 use std::path::Path;
+
+use contract::schema;
 
 /// Runs `habuild-firstboot` with the process's own arguments; gives the exit code.
 #[must_use]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use contract::strict::Mistake;
+
 /// A step's failure. Its text names the thing, what happened and what to do, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
@@ -27,6 +29,13 @@ impl Trouble {
     /// Adds what to do.
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// A mistake in what somebody wrote stays until it is corrected.
+impl From<Mistake> for Trouble {
+    fn from(Mistake { message, hint }: Mistake) -> Self {
+        Self { message, hint, passing: false }
     }
 }
 

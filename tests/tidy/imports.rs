@@ -1,4 +1,4 @@
-//! Who may name whom: the stages in their order, and `firstboot::schema` as the only arrow between the crates.
+//! Who may name whom: the stages in their order, and `contract` as the only crate that builder and agent share.
 
 use super::{File, files, nothing};
 
@@ -17,8 +17,8 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("boot", &["report", "sys", "spec", "export"]),
 ];
 
-/// What the node-config schema may use of the standard library: nothing that reaches outside the process.
-const PURE: [&str; 8] = ["borrow", "cmp", "collections", "fmt", "iter", "mem", "ops", "str"];
+/// What the contract may use of the standard library: nothing that reaches outside the process.
+const PURE: [&str; 9] = ["borrow", "cmp", "collections", "error", "fmt", "iter", "mem", "ops", "str"];
 
 /// Of `std::net`, what is only a value.
 const ADDRESSES: [&str; 3] = ["IpAddr", "Ipv4Addr", "Ipv6Addr"];
@@ -50,23 +50,30 @@ fn every_room_has_its_rule() {
 }
 
 #[test]
-fn the_builder_names_only_the_schema_of_firstboot() {
+fn builder_and_agent_share_the_contract_and_nothing_else() {
     let mut found = Vec::new();
-    for file in files().iter().filter(|file| file.is_rust() && file.path.starts_with("builder/")) {
-        let names = paths(file, "firstboot").into_iter().filter(|(_, name)| name != "schema");
-        found.extend(names.map(|(line, name)| format!("{}:{line} names firstboot::{name}", file.path)));
-        // Under another name it would be out of sight.
-        let whole = |line: &str| ["use firstboot as ", "use firstboot;"].iter().any(|words| line.contains(words));
-        let renamed = file.code().filter(|(_, line)| whole(line));
-        found.extend(renamed.map(|(line, _)| format!("{}:{line} names all of firstboot", file.path)));
+    for (directory, other) in
+        [("builder/", "firstboot"), ("firstboot/src/", "habuild"), ("firstboot/contract/", "firstboot")]
+    {
+        let manifest = format!("{}Cargo.toml", directory.trim_end_matches("src/"));
+        for file in files().iter().filter(|file| file.path == manifest) {
+            let package = if other == "firstboot" { "habuild-firstboot" } else { "habuild" };
+            let names = |line: &str| line.split(['.', ' ', '=']).next() == Some(package);
+            let lines = file.text.lines().enumerate().filter(|(_, line)| names(line));
+            found.extend(lines.map(|(i, _)| format!("{manifest}:{} depends on {package}", i + 1)));
+        }
+        for file in files().iter().filter(|file| file.is_rust() && file.path.starts_with(directory)) {
+            let names = paths(file, other).into_iter();
+            found.extend(names.map(|(line, name)| format!("{}:{line} names {other}::{name}", file.path)));
+        }
     }
-    nothing("builder → firstboot::schema is the only arrow between the crates", &found);
+    nothing("builder → contract ← firstboot are the only arrows between the crates", &found);
 }
 
 #[test]
-fn the_schema_is_pure() {
+fn the_contract_is_pure() {
     let mut found = Vec::new();
-    for file in files().iter().filter(|file| file.path.starts_with("firstboot/src/schema/")) {
+    for file in files().iter().filter(|file| file.path.starts_with("firstboot/contract/src/")) {
         for (line, name) in paths(file, "std") {
             if !PURE.contains(&name.as_str()) && name != "net" {
                 found.push(format!("{}:{line} uses std::{name}", file.path));
@@ -77,18 +84,13 @@ fn the_schema_is_pure() {
                 found.push(format!("{}:{line} uses std::net::{name}", file.path));
             }
         }
-        for krate in ["nix", "rustix", "libc"] {
+        for krate in ["nix", "rustix", "libc", "ureq", "rustls", "tempfile"] {
             found.extend(
                 paths(file, krate).into_iter().map(|(line, name)| format!("{}:{line} uses {krate}::{name}", file.path)),
             );
         }
-        // A file of the schema lies one level below it: two levels up, the schema ends.
-        let climbs = file.code().filter(|(_, line)| line.contains(concat!("super::", "super")));
-        found.extend(climbs.map(|(line, _)| format!("{}:{line} climbs out by `super` (write `crate`)", file.path)));
-        let outside = paths(file, "crate").into_iter().filter(|(_, name)| name != "schema");
-        found.extend(outside.map(|(line, name)| format!("{}:{line} names crate::{name}", file.path)));
     }
-    nothing("firstboot::schema is pure: it opens no file, starts no process, asks no server", &found);
+    nothing("the contract is pure: it opens no file, starts no process, asks no server", &found);
 }
 
 /// The room that a file of the builder's library lies in.

@@ -169,7 +169,7 @@ write_files:
 "#;
         assert!(data.starts_with(users), "{data}");
         // The node itself takes it, with nothing but the doubts that are the trial's nature.
-        let found = firstboot::schema::check_user_data(&data).unwrap();
+        let found = contract::schema::check_user_data(&data).unwrap();
         assert_eq!(found.config.unwrap().cluster, "trial");
         assert!(!data.replace("content: ", "").contains(": adminword\n  - "), "{data}");
         assert!(default_user_data(&[], None, &secrets).contains("NOPASSWD:ALL\"\nwrite_files:"));

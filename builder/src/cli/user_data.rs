@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use firstboot::schema;
+use contract::schema;
 
 use super::say::say;
 use crate::spec::{judged, read_text};

@@ -9,7 +9,6 @@ use anyhow::Result;
 use super::decode::Problems;
 use super::image::{Base, ImageSpec};
 use super::layer::{Action, LayerSpec};
-use super::mistake::Mistake;
 use super::names::{Selector, parse_name};
 use super::overrides::Override;
 use super::read_image::{ReadImage, TOOLS_LAYER, read_image};
@@ -17,6 +16,7 @@ use super::read_layer::read_layer;
 use super::source::{Source, placed};
 use super::{actions_for, covers};
 use crate::report::{Failure, Fault, Problem, Report};
+use contract::strict::Mistake;
 
 /// Everything that was read, checked against itself: each layer that the image names is here.
 #[derive(Debug, Clone)]

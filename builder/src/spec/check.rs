@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use firstboot::schema;
+use contract::schema;
 
 use super::catalog::{check_layer, load_file};
-use super::mistake::Mistake;
 use super::source::{Source, placed};
 use crate::report::{Problem, Report};
+use contract::strict::Mistake;
 
 /// What a file is, by its content; its name decides only between two that look alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Mistake, nearest};
 use super::source::Source;
 use crate::report::{Problem, Report};
+use contract::strict::{Mistake, nearest};
 
 /// The problems found in one source so far.
 #[derive(Debug)]
@@ -307,7 +307,7 @@ impl<'t> Node<'t> {
 
     fn shown(&self) -> String {
         match self.value {
-            DeValue::String(text) => super::mistake::quoted(text),
+            DeValue::String(text) => contract::strict::quoted(text),
             _ => "this value".to_owned(),
         }
     }
@@ -328,7 +328,7 @@ fn join(path: &str, key: &str) -> String {
     if bare && key.len() <= 80 {
         joined.push_str(key);
     } else {
-        let _ = write!(joined, "{}", super::mistake::quoted(key));
+        let _ = write!(joined, "{}", contract::strict::quoted(key));
     }
     joined
 }

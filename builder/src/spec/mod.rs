@@ -11,7 +11,6 @@ pub mod names;
 mod catalog;
 mod check;
 mod decode;
-mod mistake;
 mod overrides;
 mod read_image;
 mod read_layer;
@@ -21,9 +20,9 @@ mod url;
 
 pub use catalog::{Catalog, load};
 pub use check::{Kind, check_file, judged, kind_of, read_text};
+pub use contract::strict::Mistake;
 pub use image::ImageSpec;
 pub use layer::LayerSpec;
-pub use mistake::Mistake;
 pub use overrides::Override;
 
 use image::Base;

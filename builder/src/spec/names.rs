@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::mistake::{Mistake, quoted};
 use super::release;
+use contract::strict::{Mistake, quoted};
 
 /// A size in bytes; written `8GiB`, `512MiB`, `4KiB` or a plain number of bytes. Binary units only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

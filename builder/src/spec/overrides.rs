@@ -6,8 +6,8 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Mistake, quoted};
 use super::source::is_too_deep;
+use contract::strict::{Mistake, quoted};
 
 /// A key of the image spec with the value that replaces the file's.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use super::decode::{Node, Table};
 use super::image::{Artifacts, Base, Disk, Firmware, Format, Harbor, ImageSpec, Root};
-use super::mistake::{Mistake, quoted};
 use super::names::{ByteSize, Distribution, parse_name};
 use super::release;
 use super::url::{Scheme, parse_url};
 use crate::sys::digest::Digest;
+use contract::strict::{Mistake, quoted};
 
 /// The layer that every image starts from.
 pub(crate) const FIRST_LAYER: &str = "base";

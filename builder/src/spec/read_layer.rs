@@ -5,10 +5,10 @@ use std::path::Path;
 
 use super::decode::{Node, Table};
 use super::layer::{Action, ActionSpec, LayerSpec};
-use super::mistake::{Mistake, quoted};
 use super::names::{Selector, parse_absolute_path, parse_mode, parse_relative_path};
 use super::read_image::{TOOLS_LAYER, parse_digest};
 use super::url::{Scheme, parse_url};
+use contract::strict::{Mistake, quoted};
 
 /// The one source that lies in no layer's directory: the first-boot binary, which the builder provides.
 const ARTIFACT: &str = "artifact:firstboot";

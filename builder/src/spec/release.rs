@@ -1,7 +1,7 @@
 //! The releases that habuild knows by name, and which of them this version bakes.
 
-use super::mistake::{Mistake, nearest, quoted};
 use super::names::Distribution;
+use contract::strict::{Mistake, nearest, quoted};
 
 /// A release of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

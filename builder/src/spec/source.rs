@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::Mistake;
 use super::overrides::Override;
 use crate::report::Problem;
+use contract::strict::Mistake;
 
 /// No definition is longer; a disk image named by mistake must not be read whole.
 const LARGEST: u64 = 256 << 10;

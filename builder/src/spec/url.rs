@@ -1,6 +1,6 @@
 //! What a URL in a spec may be. No message repeats the URL: it may hold a password.
 
-use super::mistake::Mistake;
+use contract::strict::Mistake;
 
 /// Which schemes are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use super::mysql::{Connection, Row};
 use super::{Fault, Service, auth, secret};
 use crate::dial::Patience;
 use crate::host::Host;
-use crate::schema::{Database, DatabaseKind};
 use crate::secrets::Resolved;
+use contract::schema::{Database, DatabaseKind};
 
 /// What a login to the database showed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,9 +25,9 @@ pub(crate) use self::{
 };
 use crate::dial::{Failure, Patience, Wire};
 use crate::host::Host;
-use crate::schema::TlsMode;
 use crate::secrets::{Resolved, Secret};
 use crate::{dial, trust};
+use contract::schema::TlsMode;
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use super::resp::{Answer, Client};
 use super::{Fault, Service, Side, secret, words};
 use crate::dial::{Failure, Patience};
 use crate::host::Host;
-use crate::schema::Redis;
 use crate::secrets::Resolved;
+use contract::schema::Redis;
 
 /// How long the key stays that proves writing, should this node die before it removes it; in seconds.
 const EXPIRY: &str = "60";

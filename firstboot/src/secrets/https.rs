@@ -12,8 +12,8 @@ use ureq::{Agent, Body, Error};
 
 use super::{MOST, Refusal, file, private_file};
 use crate::host::Host;
-use crate::schema::SecretRef;
 use crate::trust;
+use contract::schema::SecretRef;
 
 /// How many redirects are followed, all to the same host.
 const REDIRECTS: usize = 5;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Attempt, Resolved, Secret, SecretError};
 use crate::host::Host;
-use crate::schema::{NodeConfig, SecretValue};
+use contract::schema::{NodeConfig, SecretValue};
 
 const DIRECTORY: &str = "/var/lib/habuild/instance";
 const SCHEMA: u32 = 1;
@@ -176,7 +176,7 @@ mod tests {
              {{local: {{path: /var/lib/harbor/share}}}}\ndatabase: {{kind: mysql, host: db, user: u, password: \
              \"{password}\"}}\nredis: {{host: redis, password: ref+file:///redis}}\n"
         );
-        crate::schema::parse(&text).unwrap()
+        contract::schema::parse(&text).unwrap()
     }
 
     #[test]

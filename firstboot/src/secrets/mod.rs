@@ -18,8 +18,8 @@ use std::io;
 use std::path::Path;
 
 use crate::host::Host;
-use crate::schema::{self, NodeConfig, Scheme, SecretRef, SecretValue};
 use crate::trouble::Trouble;
+use contract::schema::{self, NodeConfig, Scheme, SecretRef, SecretValue};
 use https::Limits;
 pub(crate) use keep::{Decision, Kept, decide};
 

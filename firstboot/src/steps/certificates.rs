@@ -5,10 +5,10 @@ use super::proof::Expected;
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::journal;
-use crate::schema::{NodeConfig, SharedSecrets as Source};
 use crate::secrets::Resolved;
 use crate::share::{self, Node, SharedSecrets, TOKEN_KEY_BITS};
 use crate::trouble::Trouble;
+use contract::schema::{NodeConfig, SharedSecrets as Source};
 
 /// Settles with the share; from then on each proof of the share asks for its stamp.
 pub(super) fn settle(
@@ -30,7 +30,7 @@ pub(super) fn settle(
     let node = Node {
         share: &expected.mountpoint,
         cluster: &config.cluster,
-        harbor: &bundle.version,
+        harbor: bundle.version.as_str(),
         instance,
         adopt,
         upgrade_from: config.upgrade.as_ref().map(|upgrade| upgrade.from.as_str()),

@@ -6,11 +6,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::configure;
 use crate::host::Host;
 use crate::located;
-use crate::schema::{self, NodeConfig, Problem};
 use crate::trouble::Trouble;
+use contract::harbor;
+use contract::schema::{self, NodeConfig, Problem};
 
 /// What this node is to be.
 pub(super) struct Node {
@@ -77,7 +77,7 @@ pub(super) fn read(host: &Host, path: &Path) -> Result<Node, Trouble> {
         return Err(wrong(&later, path));
     }
     let bundle = Bundle::find(host)?;
-    configure::limits(&config, &bundle)?;
+    harbor::limits(&config, &bundle.version)?;
     let warnings = warnings.iter().map(|problem| located(path, "", problem)).collect();
     Ok(Node { instance: instance(host)?, config, bundle, warnings })
 }

@@ -15,6 +15,8 @@ mod storage;
 
 use std::path::Path;
 
+use contract::harbor;
+
 use crate::configure::{self, Cluster};
 use crate::host::Host;
 use crate::secrets::Answers;
@@ -59,7 +61,7 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
     })?;
     let changed = runner.step("configure", |_| {
         let settings = host.read(Path::new(&format!("{data}/config/config.json"))).map(|content| content.bytes).ok();
-        let cluster = Cluster { shared: &shared, reset: configure::must_reset(&config, settings.as_deref()) };
+        let cluster = Cluster { shared: &shared, reset: harbor::must_reset(&config, settings.as_deref()) };
         configure::apply(host, &config, &bundle, &secrets, &cluster, &data)
     })?;
     runner.step("start", |_| start::harbor(host, changed))?;

@@ -7,9 +7,9 @@ use crate::dial::Patience;
 use crate::host::Host;
 use crate::journal;
 use crate::preflight::{self, Fault, Schema};
-use crate::schema::NodeConfig;
 use crate::secrets::Resolved;
 use crate::trouble::Trouble;
+use contract::schema::NodeConfig;
 
 /// What was found out about the database.
 pub(super) struct Database {
@@ -47,7 +47,7 @@ pub(super) fn check(
         // An empty database may be about to get its tables.
         if state.schema == Schema::Empty { Trouble::passing(message) } else { Trouble::lasting(message) }
     };
-    preflight::fits(&bundle.version, &state).map_err(misfit)?;
+    preflight::fits(bundle.version.as_str(), &state).map_err(misfit)?;
     let redis = preflight::check(host, &config.redis, secrets, instance, patience).map_err(told)?;
     journal::say(&format!(
         "database: server {}, {}; redis: server {}",

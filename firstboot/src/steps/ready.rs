@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::http;
-use crate::schema::NodeConfig;
 use crate::trouble::Trouble;
+use contract::schema::NodeConfig;
 
 const TIME: Duration = Duration::from_secs(20);
 

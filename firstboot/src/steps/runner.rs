@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::journal;
-use crate::schema::{NodeConfig, Storage};
 use crate::status::{State, Status, StepState};
 use crate::trouble::Trouble;
+use contract::schema::{NodeConfig, Storage};
 
 /// Between two attempts, at most.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ impl<'h> Runner<'h> {
     pub(super) fn known(&mut self, instance: &str, config: &NodeConfig, bundle: &Bundle, warnings: Vec<String>) {
         self.status.instance = Some(instance.to_owned());
         self.status.cluster = Some(config.cluster.clone());
-        self.status.harbor = Some(bundle.version.clone());
+        self.status.harbor = Some(bundle.version.to_string());
         for warning in &warnings {
             journal::say(&format!("warning: {warning}"));
         }

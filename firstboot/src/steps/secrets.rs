@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::journal;
-use crate::schema::NodeConfig;
 use crate::secrets::{Answers, Decision, Kept, Resolved, SecretError, decide, resolve_all};
 use crate::trouble::Trouble;
+use contract::schema::NodeConfig;
 
 /// The secrets, and why some are not fresh.
 pub(super) struct Outcome {

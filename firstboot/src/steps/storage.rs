@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::proof::{self, Expected};
 use crate::fstab;
 use crate::host::Host;
-use crate::schema::{Cephfs, NodeConfig, Storage};
 use crate::secrets::Resolved;
 use crate::trouble::Trouble;
+use contract::schema::{Cephfs, NodeConfig, Storage};
 
 const FSTAB: &str = "/etc/fstab";
 /// Longer than the unit's own limit of 60 s.

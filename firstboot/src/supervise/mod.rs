@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 
-use crate::configure::{self, COMPOSE};
+use contract::harbor;
+
+use crate::configure::COMPOSE;
 use crate::docker::{self, Container};
 use crate::host::Host;
 use crate::journal;
@@ -74,8 +76,8 @@ fn described(host: &Host) -> Result<(Vec<String>, String), Trouble> {
     })?;
     let file: Value =
         serde_json::from_slice(&content.bytes).map_err(|error| Trouble::lasting(format!("{COMPOSE}: {error}")))?;
-    let services = configure::start_order(&file);
-    let order = services.iter().map(|service| configure::container(&file, service)).collect();
+    let services = harbor::start_order(&file);
+    let order = services.iter().map(|service| harbor::container(&file, service)).collect();
     Ok((order, proof::Expected::recorded(host)?.mountpoint))
 }
 

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use contract::harbor::{self, COMPOSE_FILE, Generation, Version};
 use flate2::read::MultiGzDecoder;
 
-use super::compose;
-use super::version::{Generation, Version};
 use crate::bake::ahead::read_ahead;
 use crate::bake::docker;
 use crate::bake::foreign::{Filled, Put, bad, inside, reading, shown};
@@ -21,7 +20,6 @@ use crate::bake::tarstream::{Entry, Kind, TarStream};
 
 /// The directory that every bundle has at its top.
 const TOP: &str = "harbor";
-const COMPOSE: &str = "docker-compose.yml";
 /// No compose file is longer; it is held in memory.
 const LONGEST_COMPOSE: u64 = 1 << 20;
 
@@ -64,16 +62,16 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, docker: &Path) -> Resu
     files.settle()?;
     let archive = archive.ok_or_else(|| bad(format!("it has no image archive {TOP}/harbor.VERSION.tar.gz")))?;
     let (_, version, generation, images) = archive;
-    let compose = files.compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE}")))?;
-    let named =
-        compose::images(&compose).map_err(|words| bad(format!("{TOP}/{COMPOSE} cannot be understood ({words})")))?;
+    let compose = files.compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE_FILE}")))?;
+    let named = harbor::images(&compose)
+        .map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
     let missing: Vec<&String> = named.iter().filter(|name| !images.contains(name)).collect();
     if let Some(first) = missing.first() {
         let others = match missing.len() {
             1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        return Err(bad(format!("{TOP}/{COMPOSE} names image {first}{others}, which its image archive lacks")));
+        return Err(bad(format!("{TOP}/{COMPOSE_FILE} names image {first}{others}, which its image archive lacks")));
     }
     Ok(Contents { version, generation, images })
 }
@@ -197,9 +195,9 @@ impl Files<'_> {
     }
 
     fn write(&mut self, entry: &Entry, path: &Path, at: &Path, content: &mut impl Read) -> Result<()> {
-        let is_compose = path == Path::new(COMPOSE);
+        let is_compose = path == Path::new(COMPOSE_FILE);
         if is_compose && entry.size > LONGEST_COMPOSE {
-            return Err(bad(format!("{TOP}/{COMPOSE} in it is too long ({} bytes)", entry.size)));
+            return Err(bad(format!("{TOP}/{COMPOSE_FILE} in it is too long ({} bytes)", entry.size)));
         }
         let mut file = File::create(at).with_context(|| format!("failed to create {}", at.display()))?;
         let mut kept = Vec::new();

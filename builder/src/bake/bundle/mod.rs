@@ -3,9 +3,7 @@
 //!
 //! Invariant: memory does not grow with the bundle's length; a bundle that is refused is named, with what is wrong.
 
-mod compose;
 mod files;
-mod version;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -13,8 +11,8 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
+use contract::harbor::{Record, SCHEMA};
 use flate2::read::MultiGzDecoder;
-use serde::Serialize;
 
 use crate::bake::ahead::read_ahead;
 use crate::bake::foreign::Bad;
@@ -24,8 +22,6 @@ use crate::plan::layer::{BundleSource, PlannedBundle};
 use crate::report::{Failure, Fault};
 use crate::sys::digest::{Digest, Hashing};
 
-pub use version::{Generation, Version};
-
 /// The bundle's files in the image.
 pub const FILES: &str = "/usr/share/habuild/bundle";
 /// What the image says of its bundle.
@@ -34,15 +30,6 @@ pub const RECORD: &str = "/usr/share/habuild/bundle.json";
 pub const DOCKER: &str = "/var/lib/docker";
 
 const REMEDY: &str = "fetch the offline installer again, and compare its digest";
-
-/// `bundle.json`.
-#[derive(Debug, Serialize)]
-struct Record<'a> {
-    schema: u32,
-    version: String,
-    generation: Generation,
-    images: &'a [String],
-}
 
 /// Unpacks the planned bundle into `root`.
 pub fn bake(bundle: &PlannedBundle, root: &Rootfs, cache: &Packages, offline: bool) -> Result<()> {
@@ -81,7 +68,7 @@ pub fn unpack(path: &Path, called: &str, sha256: Digest, root: &Rootfs) -> Resul
         return Err(refused("changed since it was planned").remedy("run the build again").into());
     }
     let files::Contents { version, generation, images } = contents;
-    let record = Record { schema: 1, version: version.to_string(), generation, images: &images };
+    let record = Record { schema: SCHEMA, version, generation, images };
     let mut text = serde_json::to_string(&record).context("a record that cannot be written")?;
     text.push('\n');
     root.write(RECORD, text.as_bytes(), 0o644)

@@ -10,8 +10,8 @@ mod servers;
 use std::time::Duration;
 
 use super::*;
-use crate::schema::{self, NodeConfig};
 use crate::secrets::{Answers, resolve_all};
+use contract::schema::{self, NodeConfig};
 
 /// A node config with these services; the values are YAML.
 fn config(database: &str, redis: &str) -> (NodeConfig, Resolved) {

@@ -24,7 +24,7 @@ mod user_data;
 pub use check::{not_in_this_version, warnings};
 pub use database::{Database, DatabaseKind, Redis, TlsMode};
 pub use harbor::{Harbor, Readiness, Requirement, Upgrade};
-pub(crate) use pointer::look_up;
+pub use pointer::look_up;
 pub use problem::{Place, Places, Problem};
 pub use secret::{Literal, Scheme, SecretRef, SecretValue};
 pub use settings::{Setting, Settings};
@@ -46,12 +46,16 @@ pub const VERSION: u32 = 1;
 const PROBLEM_LIMIT: usize = 100;
 
 /// Judges a secret that a reference stood for, by the rule for literals of its key; says message and advice.
-pub(crate) fn check_secret(key: &str, text: &str) -> Result<(), (String, Option<String>)> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_secret(key: &str, text: &str) -> Result<(), (String, Option<String>)> {
     literal::check(key, text).map_err(|wrong| (wrong.message, wrong.hint))
 }
 
 /// Whether the secret of a key may have several lines.
-pub(crate) fn may_have_lines(key: &str) -> bool {
+#[must_use]
+pub fn may_have_lines(key: &str) -> bool {
     literal::may_have_lines(key)
 }
 

@@ -2,21 +2,16 @@
 //!
 //! Invariant: a file is written only when it changes, so that a second run tells whether Harbor must be restarted.
 
-mod cfg;
-mod compose;
-mod settings;
-mod template;
-
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-pub(crate) use compose::{container, start_order};
+use contract::harbor::{self, ClusterSecrets, Directories, Inputs, Rendered};
+use contract::schema::NodeConfig;
 
-use crate::bundle::{Bundle, Generation, broken};
+use crate::bundle::Bundle;
 use crate::docker;
 use crate::host::Host;
-use crate::schema::NodeConfig;
-use crate::secrets::Resolved;
+use crate::secrets::{Resolved, Secret};
 use crate::share::SharedSecrets;
 use crate::trouble::Trouble;
 
@@ -34,35 +29,6 @@ pub(crate) struct Cluster<'c> {
     pub(crate) reset: bool,
 }
 
-/// Files to be written below [`WORK`].
-#[derive(Default)]
-struct Rendered {
-    files: BTreeMap<String, (String, u32)>,
-    /// Environment files; they become part of the compose file.
-    env: BTreeMap<String, String>,
-    directories: Vec<String>,
-}
-
-impl Rendered {
-    fn add(&mut self, path: &str, text: String, mode: u32) {
-        self.files.insert(path.to_owned(), (text, mode));
-    }
-}
-
-/// What the image's version of Harbor cannot do, told before anything is fetched or mounted.
-pub(crate) fn limits(config: &NodeConfig, bundle: &Bundle) -> Result<(), Trouble> {
-    match bundle.generation {
-        Generation::Cfg => cfg::limits(config, bundle),
-        Generation::Yml => Err(Trouble::lasting(format!("Harbor {}: not in this version of habuild", bundle.version))
-            .hint("this version configures Harbor 1.1 and 1.2")),
-    }
-}
-
-/// Whether Harbor's settings on the share name another database than the node config.
-pub(crate) fn must_reset(config: &NodeConfig, settings: Option<&[u8]>) -> bool {
-    cfg::must_reset(config, settings)
-}
-
 /// Renders and writes everything; `true` when something changed. `data` is Harbor's directory on the share.
 pub(crate) fn apply(
     host: &Host,
@@ -72,27 +38,26 @@ pub(crate) fn apply(
     cluster: &Cluster<'_>,
     data: &str,
 ) -> Result<bool, Trouble> {
-    let mut rendered = cfg::render(host, config, bundle, secrets, cluster)?;
-    let places = compose::Places {
-        shared: data,
-        local: LOCAL,
-        work: WORK,
-        http_port: config.harbor.http_port,
-        https_port: config.tls.as_ref().map(|_| config.harbor.https_port),
-        jobservice: config.harbor.jobservice,
-        env: &rendered.env,
-    };
-    let text = bundle.file(host, "docker-compose.yml")?;
-    let composed = compose::rewrite(&text, &places).map_err(|what| broken("docker-compose.yml", &what))?;
-    let file = serde_json::to_string_pretty(&composed.file)
-        .map_err(|error| Trouble::lasting(format!("{COMPOSE}: {error}")))?;
-    // It holds passwords: what Harbor's containers get as their environment.
-    rendered.add("docker-compose.yml", file + "\n", 0o600);
+    let shared = cluster.shared;
+    let rendered = harbor::render(&Inputs {
+        config,
+        version: &bundle.version,
+        file: &|path| Bundle::file(host, path),
+        secret: &|key| secrets.get(key).map(Secret::expose).map(str::to_owned),
+        cluster: ClusterSecrets {
+            secretkey: &shared.secretkey,
+            private_key: &shared.private_key,
+            root_crt: &shared.root_crt,
+            core_secret: &shared.core_secret,
+            jobservice_secret: &shared.jobservice_secret,
+        },
+        reset: cluster.reset,
+        directories: Directories { work: WORK, local: LOCAL, shared: data },
+    })?;
     let made = |path: &str, error: std::io::Error| Trouble::passing(format!("{path} cannot be written: {error}"));
     host.make_directory(Path::new(WORK), 0o700).map_err(|error| made(WORK, error))?;
-    let inner = rendered.directories.iter().map(|path| format!("{WORK}/{path}"));
-    for path in inner.chain(composed.local).chain(composed.shared) {
-        host.make_directory(Path::new(&path), 0o755).map_err(|error| made(&path, error))?;
+    for path in &rendered.directories {
+        host.make_directory(Path::new(path), 0o755).map_err(|error| made(path, error))?;
     }
     let changed = write(host, &rendered).map_err(|(path, error)| made(&path, error))?;
     if changed {

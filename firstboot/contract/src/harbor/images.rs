@@ -15,8 +15,11 @@ struct Service {
     image: Option<String>,
 }
 
-/// The images of every service as Docker shows them, sorted; the error says why the text is no compose file.
-pub(super) fn images(text: &[u8]) -> Result<Vec<String>, String> {
+/// The images of every service as Docker shows them, sorted.
+///
+/// # Errors
+/// Why the text is no compose file.
+pub fn images(text: &[u8]) -> Result<Vec<String>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
     let compose: Compose = serde_saphyr::from_str(text).map_err(|error| {
         // The first line says it; the rest shows the place.

@@ -19,39 +19,39 @@ const SHARED: [&str; 5] = ["registry", "job_logs", "ca_download", "chart_storage
 
 /// What the node's compose file depends on.
 #[derive(Debug)]
-pub(crate) struct Places<'p> {
+pub(super) struct Places<'p> {
     /// Harbor's directory on the share.
-    pub(crate) shared: &'p str,
+    pub(super) shared: &'p str,
     /// Harbor's directory on the node.
-    pub(crate) local: &'p str,
+    pub(super) local: &'p str,
     /// The rendered configuration.
-    pub(crate) work: &'p str,
+    pub(super) work: &'p str,
     /// The port for http that is published.
-    pub(crate) http_port: u16,
+    pub(super) http_port: u16,
     /// The port for https that is published, if the node serves it.
-    pub(crate) https_port: Option<u16>,
+    pub(super) https_port: Option<u16>,
     /// Whether this node runs jobs.
-    pub(crate) jobservice: bool,
+    pub(super) jobservice: bool,
     /// Environment files by their path below `work`.
-    pub(crate) env: &'p BTreeMap<String, String>,
+    pub(super) env: &'p BTreeMap<String, String>,
 }
 
 /// The node's compose file, and the directories of the node that it binds.
 #[derive(Debug)]
-pub(crate) struct Composed {
+pub(super) struct Composed {
     /// The compose file.
-    pub(crate) file: Value,
+    pub(super) file: Value,
     /// Directories to be made on the node before the start.
-    pub(crate) local: Vec<String>,
+    pub(super) local: Vec<String>,
     /// Directories to be made on the share.
-    pub(crate) shared: Vec<String>,
+    pub(super) shared: Vec<String>,
 }
 
 /// Rewrites Harbor's compose file.
 ///
 /// # Errors
 /// What the file has that no compose file of Harbor has.
-pub(crate) fn rewrite(text: &str, places: &Places<'_>) -> Result<Composed, String> {
+pub(super) fn rewrite(text: &str, places: &Places<'_>) -> Result<Composed, String> {
     let mut file: Value = serde_saphyr::from_str(text).map_err(|error| format!("is no compose file: {error}"))?;
     let root = file.as_object_mut().ok_or("is no compose file: it is not a map")?;
     // Both Composes read a file without a version by the newest rules that they know.
@@ -198,7 +198,8 @@ fn local(path: &str, composed: &mut Composed) -> String {
 }
 
 /// The services in an order in which each comes after those that it depends on; the log service is the first.
-pub(crate) fn start_order(file: &Value) -> Vec<String> {
+#[must_use]
+pub fn start_order(file: &Value) -> Vec<String> {
     let empty = Map::new();
     let services = file.get("services").and_then(Value::as_object).unwrap_or(&empty);
     let needs = |name: &str| -> Vec<String> {
@@ -220,7 +221,8 @@ pub(crate) fn start_order(file: &Value) -> Vec<String> {
 }
 
 /// The container of a service: the name that the file gives it.
-pub(crate) fn container(file: &Value, service: &str) -> String {
+#[must_use]
+pub fn container(file: &Value, service: &str) -> String {
     let name = file.pointer(&format!("/services/{service}/container_name")).and_then(Value::as_str);
     name.unwrap_or(service).trim().to_owned()
 }

@@ -152,7 +152,7 @@ impl SecretRef {
 
     /// What is asked for: the reference without the keys that lead into the answer.
     #[must_use]
-    pub(crate) fn address(&self) -> Self {
+    pub fn address(&self) -> Self {
         Self { pointer: Vec::new(), ..self.clone() }
     }
 

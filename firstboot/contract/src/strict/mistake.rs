@@ -25,12 +25,12 @@ impl Mistake {
     }
 
     /// Something that the design has and this version cannot do yet.
-    pub(crate) fn not_in_this_version(what: impl fmt::Display) -> Self {
+    pub fn not_in_this_version(what: impl fmt::Display) -> Self {
         Self::new(format!("{what}: not in this version"))
     }
 
     /// A name that is none of `known`: with the one that was probably meant, else with all of them.
-    pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
         let mistake = Self::new(format!("unknown {what} {}", quoted(name)));
         match nearest(name, known.iter().copied()) {
@@ -51,7 +51,7 @@ impl fmt::Display for Mistake {
 impl std::error::Error for Mistake {}
 
 /// `text` as it may be shown on one line of a terminal: quoted, control characters escaped, not endless.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     if text.chars().count() <= LONGEST {
         return format!("{text:?}");
@@ -61,7 +61,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The one of `known` that `name` was probably meant to be: at most a third of its letters differ.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance costs the product of the lengths, and no name that is meant is this long.
     if name.len() > 100 {
         return None;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// A name that `values` has not got, or a dollar sign that begins nothing; with its line.
-pub(crate) fn substitute(template: &str, values: &BTreeMap<&str, String>) -> Result<String, String> {
+pub(super) fn substitute(template: &str, values: &BTreeMap<&str, String>) -> Result<String, String> {
     let mut out = String::with_capacity(template.len() + 256);
     let mut rest = template;
     while let Some(at) = rest.find('$') {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::schema::{Setting, Settings};
-use crate::secrets::Resolved;
-use crate::trouble::Trouble;
+use super::Inputs;
+use crate::schema::Setting;
+use crate::strict::{Mistake, nearest};
 
 /// The keys of a `harbor.cfg` with their values: INI without a section.
-pub(crate) fn read(text: &str) -> BTreeMap<String, String> {
+pub(super) fn read(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for line in text.lines() {
         if let Some((key, value)) = pair(line) {
@@ -37,35 +37,27 @@ fn pair(line: &str) -> Option<(&str, &str)> {
 ///
 /// # Errors
 /// A key that this version has not got, or a value that is no line of text.
-pub(crate) fn merged(
-    cfg: &str,
-    settings: &Settings,
-    secrets: &Resolved,
-    version: &str,
-) -> Result<BTreeMap<String, String>, Trouble> {
+pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>, Mistake> {
     let mut values = read(cfg);
-    let known: Vec<&str> = values.keys().map(String::as_str).chain(mentioned(cfg)).map(|key| key as &str).collect();
-    let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
-    for (name, setting) in &settings.0 {
+    let known: Vec<String> = values.keys().map(String::as_str).chain(mentioned(cfg)).map(str::to_owned).collect();
+    for (name, setting) in &inputs.config.harbor.settings.0 {
         let key = format!("harbor.settings.{name}");
         if !known.contains(name) {
-            let trouble = Trouble::lasting(format!("{key}: Harbor {version} has no such setting"));
-            let near = known.iter().min_by_key(|other| strsim::damerau_levenshtein(other, name));
-            let near = near.filter(|other| strsim::damerau_levenshtein(other, name) <= 3);
-            return Err(match near {
-                Some(near) => trouble.hint(format!("did you mean {near}?")),
-                None => trouble.hint("harbor.cfg in the bundle lists those that there are"),
+            let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", inputs.version));
+            return Err(match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => mistake.hint(format!("did you mean {near}?")),
+                None => mistake.hint("harbor.cfg in the bundle lists those that there are"),
             });
         }
         let value = match setting {
             Setting::Plain(text) | Setting::Quoted(text) => text.clone(),
-            Setting::Secret(_) => secrets.need(&key)?.to_owned(),
+            Setting::Secret(_) => inputs.need(&key)?,
             Setting::List(_) | Setting::Map(_) => {
-                return Err(Trouble::lasting(format!("{key}: must be one value: harbor.cfg has no lists and maps")));
+                return Err(Mistake::new(format!("{key}: must be one value: harbor.cfg has no lists and maps")));
             }
         };
         if value.contains(['\n', '\r', '\0']) {
-            return Err(Trouble::lasting(format!("{key}: must be one line: harbor.cfg has no others")));
+            return Err(Mistake::new(format!("{key}: must be one line: harbor.cfg has no others")));
         }
         values.insert(name.clone(), value);
     }

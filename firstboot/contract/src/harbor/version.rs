@@ -1,11 +1,11 @@
-//! The version of a bundle, read from its image archive's name, and the way in which that version is configured.
+//! A version of Harbor, and the way in which it is configured.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a version of Harbor is configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Generation {
     /// `harbor.cfg`, with a compose file in the bundle: 1.1 to 1.7.
@@ -15,7 +15,8 @@ pub enum Generation {
 }
 
 /// A version such as `v1.1.2` or `v1.1.2-rc1`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Version {
     text: String,
     numbers: (u32, u32, u32),
@@ -25,9 +26,14 @@ impl Version {
     /// The version in the name of an image archive, `harbor.VERSION.tar.gz`.
     #[must_use]
     pub fn of_archive(name: &str) -> Option<Self> {
-        let text = name.strip_prefix("harbor.")?.strip_suffix(".tar.gz")?;
+        Self::parse(name.strip_prefix("harbor.")?.strip_suffix(".tar.gz")?)
+    }
+
+    /// A version as Harbor writes it: `vX.Y.Z`, with or without a suffix behind a hyphen.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let (numbers, suffix) =
-            text.strip_prefix('v')?.split_once('-').map_or((&text[1..], None), |(n, s)| (n, Some(s)));
+            text.strip_prefix('v').map(|text| text.split_once('-').map_or((text, None), |(n, s)| (n, Some(s))))?;
         let suffix_is_good = suffix.is_none_or(|suffix| {
             !suffix.is_empty() && suffix.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
         });
@@ -39,6 +45,18 @@ impl Version {
         (suffix_is_good && parts.next().is_none()).then(|| Self { text: text.to_owned(), numbers })
     }
 
+    /// As Harbor writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Major, minor and patch.
+    #[must_use]
+    pub fn numbers(&self) -> (u32, u32, u32) {
+        self.numbers
+    }
+
     /// How it is configured; `None` for those older than any that habuild knows.
     #[must_use]
     pub fn generation(&self) -> Option<Generation> {
@@ -47,6 +65,20 @@ impl Version {
             (1, 1..=7, _) => Some(Generation::Cfg),
             _ => Some(Generation::Yml),
         }
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} is no version of Harbor"))
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.text
     }
 }
 

@@ -9,94 +9,80 @@ use std::collections::BTreeMap;
 
 use super::settings;
 use super::template::substitute;
-use super::{Cluster, Rendered};
-use crate::bundle::{Bundle, broken};
-use crate::host::Host;
+use super::{Inputs, Rendered, Version, broken};
 use crate::schema::{DatabaseKind, NodeConfig, TlsMode};
-use crate::secrets::Resolved;
-use crate::trouble::Trouble;
+use crate::strict::Mistake;
 
 /// What this generation cannot do, whatever the secrets are.
-pub(crate) fn limits(config: &NodeConfig, bundle: &Bundle) -> Result<(), Trouble> {
-    let version = &bundle.version;
-    if bundle.numbers() < (1, 1, 0) || bundle.numbers() >= (1, 3, 0) {
-        return Err(Trouble::lasting(format!("Harbor {version}: not in this version of habuild"))
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+    if version.numbers() < (1, 1, 0) || version.numbers() >= (1, 3, 0) {
+        return Err(Mistake::new(format!("Harbor {version}: not in this version of habuild"))
             .hint("this version configures Harbor 1.1 and 1.2"));
     }
     if config.database.kind != DatabaseKind::Mysql {
         let message = format!("database.kind: Harbor {version} keeps its data in MySQL only");
-        return Err(Trouble::lasting(message).hint("write mysql"));
+        return Err(Mistake::new(message).hint("write mysql"));
     }
     for (key, tls) in [("database.tls", config.database.tls), ("redis.tls", config.redis.tls)] {
         if tls != TlsMode::Off {
-            return Err(Trouble::lasting(format!("{key}: Harbor {version} cannot encrypt this connection"))
+            return Err(Mistake::new(format!("{key}: Harbor {version} cannot encrypt this connection"))
                 .hint("write off, and keep the network between them closed"));
         }
     }
     if !config.redis.username.is_empty() {
-        return Err(Trouble::lasting(format!("redis.username: Harbor {version} logs in with a password only"))
-            .hint("leave it out"));
+        return Err(
+            Mistake::new(format!("redis.username: Harbor {version} logs in with a password only")).hint("leave it out")
+        );
     }
     Ok(())
 }
 
 /// Renders everything below the node's configuration directory but the compose file.
-pub(crate) fn render(
-    host: &Host,
-    config: &NodeConfig,
-    bundle: &Bundle,
-    secrets: &Resolved,
-    cluster: &Cluster<'_>,
-) -> Result<Rendered, Trouble> {
-    let cfg = bundle.file(host, "harbor.cfg")?;
-    let settings = settings::merged(&cfg, &config.harbor.settings, secrets, &bundle.version)?;
-    let values = values(config, secrets, cluster, settings)?;
+pub(super) fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
+    let Inputs { config, cluster, .. } = inputs;
+    let cfg = (inputs.file)("harbor.cfg")?;
+    let values = values(inputs, settings::merged(&cfg, inputs)?)?;
     let values: BTreeMap<&str, String> = values.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     let mut rendered = Rendered::default();
-    let template = |name: &str| -> Result<String, Trouble> {
+    let template = |name: &str| -> Result<String, Mistake> {
         let path = format!("common/templates/{name}");
-        let text = bundle.file(host, &path)?;
+        let text = (inputs.file)(&path)?;
         substitute(&text, &values).map_err(|what| broken(&path, &what))
     };
     for name in ["jobservice/app.conf", "ui/app.conf"] {
-        let text = bundle.file(host, &format!("common/templates/{name}"))?;
+        let text = (inputs.file)(&format!("common/templates/{name}"))?;
         rendered.add(&format!("common/config/{name}"), text, 0o644);
     }
     rendered.add("common/config/registry/config.yml", template("registry/config.yml")?, 0o644);
-    rendered.add("common/config/registry/root.crt", cluster.shared.root_crt.clone(), 0o644);
-    rendered.add("common/config/ui/private_key.pem", cluster.shared.private_key.clone(), 0o600);
-    rendered.add("secretkey", cluster.shared.secretkey.clone(), 0o600);
+    rendered.add("common/config/registry/root.crt", cluster.root_crt.to_owned(), 0o644);
+    rendered.add("common/config/ui/private_key.pem", cluster.private_key.to_owned(), 0o600);
+    rendered.add("secretkey", cluster.secretkey.to_owned(), 0o600);
     let nginx = if config.tls.is_some() { "nginx/nginx.https.conf" } else { "nginx/nginx.http.conf" };
     rendered.add("common/config/nginx/nginx.conf", template(nginx)?, 0o644);
     if config.tls.is_some() {
-        rendered.add("common/config/nginx/cert/server.crt", secrets.need("tls.certificate")?.to_owned(), 0o644);
-        rendered.add("common/config/nginx/cert/server.key", secrets.need("tls.key")?.to_owned(), 0o600);
+        rendered.add("common/config/nginx/cert/server.crt", inputs.need("tls.certificate")?, 0o644);
+        rendered.add("common/config/nginx/cert/server.key", inputs.need("tls.key")?, 0o600);
     }
     // nginx.conf includes what lies there; `prepare` makes it too.
-    rendered.directories.push("common/config/nginx/conf.d".into());
+    rendered.directories.push(format!("{}/common/config/nginx/conf.d", inputs.directories.work));
     let database = &config.database;
     let external = [
         ("MYSQL_HOST", database.host.clone()),
         ("MYSQL_PORT", database.port.to_string()),
         ("MYSQL_USR", database.user.clone()),
         ("MYSQL_DATABASE", database.name.clone()),
-        ("RESET", cluster.reset.to_string()),
+        ("RESET", inputs.reset.to_string()),
     ];
     let adminserver = with_values(&template("adminserver/env")?, &external);
     rendered.env.insert("common/config/adminserver/env".into(), adminserver);
-    let redis = [("_REDIS_URL", redis_url(config, secrets)?)];
+    let redis = [("_REDIS_URL", redis_url(inputs)?)];
     rendered.env.insert("common/config/ui/env".into(), with_values(&template("ui/env")?, &redis));
     rendered.env.insert("common/config/jobservice/env".into(), template("jobservice/env")?);
     Ok(rendered)
 }
 
 /// The template's variables.
-fn values(
-    config: &NodeConfig,
-    secrets: &Resolved,
-    cluster: &Cluster<'_>,
-    settings: BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Trouble> {
+fn values(inputs: &Inputs<'_>, settings: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Mistake> {
     let mut values = settings;
     // Two variables have other names than their keys; what harbor.cfg may leave out is empty.
     for (variable, key) in [
@@ -113,11 +99,11 @@ fn values(
         values.insert(variable.to_owned(), value);
     }
     let own = [
-        ("ui_url", config.harbor.external_url.to_string()),
-        ("harbor_admin_password", secrets.need("harbor.admin_password")?.to_owned()),
-        ("db_password", secrets.need("database.password")?.to_owned()),
-        ("ui_secret", cluster.shared.core_secret.clone()),
-        ("jobservice_secret", cluster.shared.jobservice_secret.clone()),
+        ("ui_url", inputs.config.harbor.external_url.to_string()),
+        ("harbor_admin_password", inputs.need("harbor.admin_password")?),
+        ("db_password", inputs.need("database.password")?),
+        ("ui_secret", inputs.cluster.core_secret.to_owned()),
+        ("jobservice_secret", inputs.cluster.jobservice_secret.to_owned()),
         ("with_notary", "False".to_owned()),
         ("with_clair", "False".to_owned()),
         ("ssl_cert", "/etc/nginx/cert/server.crt".to_owned()),
@@ -128,14 +114,14 @@ fn values(
 }
 
 /// `HOST:PORT,POOL,PASSWORD,DB`, as the web framework's session store splits it: at commas.
-fn redis_url(config: &NodeConfig, secrets: &Resolved) -> Result<String, Trouble> {
-    let redis = &config.redis;
+fn redis_url(inputs: &Inputs<'_>) -> Result<String, Mistake> {
+    let redis = &inputs.config.redis;
     let password = match &redis.password {
-        Some(_) => secrets.need("redis.password")?,
-        None => "",
+        Some(_) => inputs.need("redis.password")?,
+        None => String::new(),
     };
     if password.contains(',') {
-        return Err(Trouble::lasting("redis.password: holds a comma, at which this version of Harbor would cut it")
+        return Err(Mistake::new("redis.password: holds a comma, at which this version of Harbor would cut it")
             .hint("give Redis a password without commas"));
     }
     Ok(format!("{}:{},100,{password},{}", redis.host, redis.port, redis.db))
@@ -160,7 +146,8 @@ fn with_values(text: &str, values: &[(&str, String)]) -> String {
 ///
 /// `config` is `config.json`, which the administration server writes in place: a torn one counts as absent, as it does
 /// for Harbor.
-pub(crate) fn must_reset(config: &NodeConfig, settings: Option<&[u8]>) -> bool {
+#[must_use]
+pub fn must_reset(config: &NodeConfig, settings: Option<&[u8]>) -> bool {
     let Some(settings) = settings.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok()) else {
         return false;
     };

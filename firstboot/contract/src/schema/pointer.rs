@@ -12,7 +12,7 @@ use super::problem::nearest;
 use super::tree::{self, Node, Value};
 
 /// Looks up a scalar; says why there is none.
-pub(crate) fn look_up(text: &str, keys: &[String]) -> Result<String, String> {
+pub fn look_up(text: &str, keys: &[String]) -> Result<String, String> {
     match serde_json::from_str::<&RawValue>(text) {
         Ok(value) => in_json(value, keys),
         Err(_) => in_yaml(text, keys),

@@ -1,0 +1,23 @@
+//! `bundle.json`: what the bake found out about the bundle, for the node.
+
+use serde::{Deserialize, Serialize};
+
+use super::version::{Generation, Version};
+
+/// The version of this record's form.
+pub const SCHEMA: u32 = 1;
+
+/// What an image says of its bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The bundle's version.
+    pub version: Version,
+    /// How this version is configured.
+    pub generation: Generation,
+    /// The container images in Docker's store, by name and tag.
+    #[serde(default)]
+    pub images: Vec<String>,
+}
