@@ -202,3 +202,14 @@ fn check_takes_images_and_layers_and_refuses_the_rest() {
     assert!(say(&root().join("layers/docker/files/daemon.json")).contains("check takes image specs"));
     assert!(say(Path::new("none")).contains("cannot be read"));
 }
+
+#[test]
+fn arguments_that_are_not_utf8_are_a_mistake_on_the_command_line() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = std::ffi::OsStr::from_bytes(b"\xff");
+    for arguments in [vec![odd], vec!["plan".as_ref(), odd], vec!["__namespace".as_ref(), odd]] {
+        let habuild = habuild::sys::cmd::Cmd::program(env!("CARGO_BIN_EXE_habuild")).args(&arguments);
+        let (_, status) = habuild.run_unchecked().unwrap();
+        assert_eq!(status.code(), Some(2), "{arguments:?}");
+    }
+}

@@ -11,6 +11,8 @@ mod plan;
 mod say;
 mod user_data;
 
+use std::ffi::{OsStr, OsString};
+use std::panic::{UnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -133,18 +135,32 @@ impl SpecArgs {
 /// Runs the command line and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Namespaces first: before clap, before tracing, before any thread.
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let hidden = match arguments.first().map(String::as_str) {
-        Some(userns::COMMAND) => Some(userns::enter(&arguments[1..]).map(|()| 0)),
-        Some(sandbox::COMMAND) => Some(enter::run(&arguments[1..])),
-        _ => None,
+    ExitCode::from(guarded(|| {
+        // Namespaces first: before clap, before tracing, before any thread.
+        let hidden = match std::env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+            Some(userns::COMMAND) => Some(own_arguments().and_then(|rest| userns::enter(&rest)).map(|()| 0)),
+            Some(sandbox::COMMAND) => Some(own_arguments().and_then(|rest| enter::run(&rest))),
+            _ => None,
+        };
+        finish(hidden.unwrap_or_else(|| run(&Cli::parse())))
+    }))
+}
+
+/// What habuild gave to itself behind a hidden subcommand.
+fn own_arguments() -> Result<Vec<String>> {
+    let text = |argument: OsString| {
+        argument.into_string().map_err(|other| {
+            Failure::new(Fault::Usage, format!("the argument {} is not UTF-8", other.display()))
+                .remedy("rename what it names")
+                .into()
+        })
     };
-    if let Some(result) = hidden {
-        return finish(result);
-    }
-    let cli = Cli::parse();
-    finish(run(&cli))
+    std::env::args_os().skip(2).map(text).collect()
+}
+
+/// A panic is a mistake in habuild, with the exit code that the README promises for one. (It has said its words.)
+fn guarded(run: impl FnOnce() -> u8 + UnwindSafe) -> u8 {
+    catch_unwind(run).unwrap_or_else(|_| Fault::Bug.exit_code())
 }
 
 fn run(cli: &Cli) -> Result<u8> {
@@ -181,12 +197,12 @@ fn run(cli: &Cli) -> Result<u8> {
 }
 
 /// Says what went wrong, once, and gives the exit code.
-fn finish(result: Result<u8>) -> ExitCode {
+fn finish(result: Result<u8>) -> u8 {
     match result {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{}", words(&error));
-            ExitCode::from(report::fault_of(&error).exit_code())
+            report::fault_of(&error).exit_code()
         }
     }
 }
@@ -216,4 +232,15 @@ fn words(error: &anyhow::Error) -> String {
         text.push_str(&format!("\n  remedy: {remedy}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_the_exit_code_of_a_mistake_in_habuild() {
+        assert_eq!(guarded(|| panic!("a test's")), 70);
+        assert_eq!(guarded(|| 3), 3);
+    }
 }

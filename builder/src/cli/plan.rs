@@ -10,11 +10,11 @@ use super::paths::{self, Root};
 use super::say::say;
 use crate::bake::packages::{Origin, Packages};
 use crate::bake::store::Store;
+use crate::plan::choice::Choice;
 use crate::plan::layer::PlannedLayer;
 use crate::plan::lock::Lock;
-use crate::plan::resolve::Index;
 use crate::plan::{self, Plan, archive, explain, inputs::Sources};
-use crate::report::{Event, Failure, Fault};
+use crate::report::{Failure, Fault};
 use crate::spec;
 use crate::sys::digest::Digest;
 use crate::sys::file;
@@ -41,53 +41,20 @@ pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Resul
     };
     let archive = archive::of(base, &root.path)?;
     let lock_name = Lock::file_name(&catalog.image.name, base);
-    let recorded = output.join(&lock_name);
-    let requests = plan::requests(&catalog);
-    let lock = match &args.locked {
-        Some(path) => {
-            let lock = Lock::read(path)?;
-            if let Some(reason) = lock.mismatch(base, &requests) {
-                return Err(Failure::new(Fault::Usage, format!("{} does not fit the spec: {reason}", path.display()))
-                    .remedy("make a new one with habuild lock")
-                    .into());
-            }
-            lock
-        }
-        None => match Lock::read(&recorded) {
-            Ok(lock) if lock.mismatch(base, &requests).is_none() => lock,
-            _ if args.offline => {
-                return Err(Failure::new(
-                    Fault::Input,
-                    format!("--offline, and {} is no lock that fits the spec", recorded.display()),
-                )
-                .remedy("name a lock with --locked, or build once without --offline")
-                .into());
-            }
-            _ => resolve(&cache, &archive, &catalog, &requests)?,
-        },
-    };
+    let lock = Choice {
+        locked: args.locked.as_deref(),
+        recorded: output.join(&lock_name),
+        offline: args.offline,
+        cache: &cache,
+        archive: &archive,
+        base,
+        requests: &plan::requests(&catalog),
+    }
+    .lock()?;
     let firstboot = plan::firstboot_binary(&root.path)?;
     let plan = Plan::make(&catalog, &lock, &Sources { firstboot: &firstboot, root: &root.path })?;
     let origin = Origin { mirror: archive.mirror, security: archive.security, snapshot: base.snapshot.clone() };
     Ok(Prepared { plan, lock_name, lock_text: lock.text()?, cache, output, origin })
-}
-
-fn resolve(
-    cache: &std::path::Path,
-    archive: &archive::Archive,
-    catalog: &spec::Catalog,
-    requests: &[plan::lock::Request],
-) -> Result<Lock> {
-    let event = Event::start("plan", "packages");
-    let place = cache.join("index").join(Digest::of(archive.sources.as_bytes()).short());
-    file::make_directory(&place)?;
-    let _lock = file::lock(&place.join("lock"))?;
-    let index = Index::open(&place, archive, &catalog.image.base)?;
-    let epoch = index.update()?;
-    let lock = index.resolve(requests, epoch)?;
-    let count: usize = lock.layers.values().map(|layer| layer.packages.len()).sum();
-    event.done("resolved", &format!("{count} packages"));
-    Ok(lock)
 }
 
 /// A layer as `habuild plan --json` shows it.
@@ -179,9 +146,19 @@ pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
         None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
     };
     let archive = archive::of(base, &root.path)?;
-    let lock = resolve(&cache, &archive, &catalog, &plan::requests(&catalog))?;
     let path = output.join(Lock::file_name(&catalog.image.name, base));
-    let changes = Lock::read(&path).ok().map(|old| changes(&old, &lock));
+    let choice = Choice {
+        locked: None,
+        recorded: path.clone(),
+        offline: false,
+        cache: &cache,
+        archive: &archive,
+        base,
+        requests: &plan::requests(&catalog),
+    };
+    let lock = choice.resolve(None)?;
+    // One that cannot be read is what `lock` is there to replace.
+    let changes = Lock::read(&path).ok().map(|old| lock.changes_from(&old));
     crate::export::prepare_output(&output)?;
     file::write_atomic(&path, lock.text()?.as_bytes())?;
     if !args.json {
@@ -191,21 +168,4 @@ pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-/// What differs between two locks, for people.
-fn changes(old: &Lock, new: &Lock) -> Vec<String> {
-    let versions = |lock: &Lock| -> std::collections::BTreeMap<String, String> {
-        let packages = lock.layers.values().flat_map(|layer| &layer.packages);
-        packages.map(|package| (package.name.clone(), package.version.clone())).collect()
-    };
-    let (old, new) = (versions(old), versions(new));
-    let changed = new.iter().filter_map(|(name, version)| match old.get(name) {
-        None => Some(format!("+ {name} {version}")),
-        Some(before) if before != version => Some(format!("  {name} {before} -> {version}")),
-        Some(_) => None,
-    });
-    let gone =
-        old.iter().filter(|(name, _)| !new.contains_key(*name)).map(|(name, version)| format!("- {name} {version}"));
-    changed.chain(gone).collect()
 }

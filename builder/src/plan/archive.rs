@@ -43,7 +43,8 @@ pub fn of(base: &Base, root: &Path) -> Result<Archive> {
         Distribution::Debian => (Some(format!("{mirror}-security")), "main"),
     };
     let release = &base.release;
-    let option = format!("[arch={} signed-by={}]", base.architecture, keyring.display());
+    // The key ring is no option here: apt splits a line at blanks, which the project's path may hold.
+    let option = format!("[arch={}]", base.architecture);
     let mut sources = String::new();
     for suite in [release.clone(), format!("{release}-updates")] {
         sources.push_str(&format!("deb {option} {mirror} {suite} {components}\n"));

@@ -128,6 +128,33 @@ impl Lock {
         Ok(format!("# Made by habuild: the packages of every layer. Give it back with --locked.\n{body}"))
     }
 
+    /// What differs from an older lock, for people: one package a line.
+    #[must_use]
+    pub fn changes_from(&self, old: &Self) -> Vec<String> {
+        let (old, new) = (old.versions(), self.versions());
+        let changed = new.iter().filter_map(|(name, version)| match old.get(name) {
+            None => Some(format!("+ {name} {version}")),
+            Some(before) if before != version => Some(format!("  {name} {before} -> {version}")),
+            Some(_) => None,
+        });
+        let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
+        changed.chain(gone.map(|(name, version)| format!("- {name} {version}"))).collect()
+    }
+
+    /// Whether every package that `old` has too has the same version as there.
+    #[must_use]
+    pub fn keeps_versions_of(&self, old: &Self) -> bool {
+        let old = old.versions();
+        self.versions().iter().all(|(name, version)| old.get(name).is_none_or(|before| before == version))
+    }
+
+    /// Every package's version.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<&str, &str> {
+        let packages = self.layers.values().flat_map(|layer| &layer.packages);
+        packages.map(|package| (package.name.as_str(), package.version.as_str())).collect()
+    }
+
     /// Why this lock does not answer `requests` on `base`; `None` when it does.
     #[must_use]
     pub fn mismatch(&self, base: &Base, requests: &[Request]) -> Option<String> {

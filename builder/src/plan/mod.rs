@@ -4,6 +4,7 @@
 //! again and stops if it is not the one that was planned.
 
 pub mod archive;
+pub mod choice;
 pub mod control;
 pub mod explain;
 pub mod inputs;

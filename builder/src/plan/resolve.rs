@@ -35,11 +35,18 @@ impl<'a> Index<'a> {
         let index = Self { root: root.into(), archive, base };
         // With less, apt waits for ever instead of failing.
         file::require_space(root, INDEX_SPACE)?;
-        for directory in
-            ["etc/apt.conf.d", "etc/preferences.d", "etc/sources.list.d", "lists/partial", "cache/archives/partial"]
-        {
+        for directory in [
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+            "etc/sources.list.d",
+            "etc/trusted.gpg.d",
+            "lists/partial",
+            "cache/archives/partial",
+        ] {
             file::make_directory(&root.join(directory))?;
         }
+        // This apt has no other sources and no other keys.
+        file::write(&root.join("etc/trusted.gpg.d/archive.gpg"), file::read(&archive.keyring)?)?;
         let at = |name: &str| root.join(name).display().to_string();
         let configuration = [
             ("Dir", at("")),
@@ -93,12 +100,12 @@ impl<'a> Index<'a> {
         let mirror = &self.archive.mirror;
         let failure = if says(&["NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG", "signatures couldn't be verified"])
         {
-            Failure::new(Fault::Step, format!("the index of {mirror} is not signed by a key of {}", self.keyring()))
+            Failure::new(Fault::Input, format!("the index of {mirror} is not signed by a key of {}", self.keyring()))
                 .remedy("look at base.mirror; the keys of the distribution's own archive come with habuild")
         } else if says(&["No space left on device"]) {
             Failure::new(Fault::Environment, format!("the disk is full under {}", self.root.display()))
                 .remedy("free some space, or put the cache elsewhere with --cache")
-        } else if says(&["Release' does not have", "does not have a Release file", "404"]) {
+        } else if says(&["Release' does not have", "does not have a Release file"]) || refusals(&words).contains(&404) {
             Failure::new(Fault::Input, format!("the archive {mirror} has no {distribution} {release}"))
                 .remedy("look at base.release and base.mirror")
         } else if says(&["Failed to fetch", "Could not connect", "Could not resolve", "Temporary failure", "timed out"])
@@ -115,15 +122,23 @@ impl<'a> Index<'a> {
         self.archive.keyring.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
     }
 
-    /// Solves every request, each on top of the layers below it.
-    pub fn resolve(&self, requests: &[Request], epoch: i64) -> Result<Lock> {
+    /// Solves every request, each on top of the layers below it. Packages of `preferred` keep its versions, unless the
+    /// archive has them no more, or a layer's packages do not go together with them.
+    pub fn resolve(&self, requests: &[Request], epoch: i64, preferred: Option<&Lock>) -> Result<Lock> {
         let mut lock = Lock::new(self.base, epoch);
         let mut stanzas: BTreeMap<String, Vec<Stanza>> = BTreeMap::new();
         for request in requests {
             let below: Vec<&Stanza> = request.above.iter().filter_map(|name| stanzas.get(name)).flatten().collect();
             let status: String = below.iter().map(|stanza| stanza.installed()).collect();
             file::write(&self.root.join("status"), status)?;
-            let found = self.resolve_one(request)?;
+            self.prefer(preferred)?;
+            let found = match self.resolve_one(request) {
+                Err(_) if preferred.is_some() => {
+                    self.prefer(None)?;
+                    self.resolve_one(request)?
+                }
+                found => found?,
+            };
             let mut packages = found.iter().map(|stanza| self.package(stanza)).collect::<Result<Vec<_>>>()?;
             packages.sort();
             lock.layers.insert(
@@ -133,6 +148,16 @@ impl<'a> Index<'a> {
             stanzas.insert(request.layer.clone(), found);
         }
         Ok(lock)
+    }
+
+    /// Tells the solver which versions to take if the archive has them (`apt_preferences(5)`: above 990 a pin beats a
+    /// newer version).
+    fn prefer(&self, lock: Option<&Lock>) -> Result<()> {
+        let versions = lock.map(Lock::versions).unwrap_or_default();
+        let pins = versions
+            .iter()
+            .map(|(name, version)| format!("Package: {name}\nPin: version {version}\nPin-Priority: 995\n\n"));
+        file::write(&self.root.join("etc/preferences.d/locked"), pins.collect::<String>())
     }
 
     fn resolve_one(&self, request: &Request) -> Result<Vec<Stanza>> {
@@ -218,5 +243,31 @@ impl<'a> Index<'a> {
 
     fn apt(&self, tool: Tool) -> Cmd {
         Cmd::new(tool).env("APT_CONFIG", self.root.join("apt.conf")).ends_with_us()
+    }
+}
+
+/// The HTTP statuses that apt names: `E: Failed to fetch URL  404  Not Found [IP: …]`. Digits in a URL are none.
+fn refusals(words: &str) -> Vec<u16> {
+    let status = |line: &str| {
+        let (_, rest) = line.split_once("Failed to fetch ")?;
+        let status = rest.split_whitespace().nth(1)?;
+        (status.len() == 3).then(|| status.parse().ok()).flatten()
+    };
+    words.lines().filter_map(status).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusals;
+
+    #[test]
+    fn a_status_is_no_part_of_a_url() {
+        let gone =
+            "E: Failed to fetch http://m/dists/x/InRelease  404  Not Found [IP: 10.0.0.1 80]\nE: Some index files";
+        assert_eq!(refusals(gone), [404]);
+        let slow = "E: Failed to fetch http://m/404/x  Could not connect to m:80 (10.0.0.1), connection timed out";
+        assert!(refusals(slow).is_empty());
+        assert_eq!(refusals("W: Failed to fetch http://m:404/x  503  Busy"), [503]);
+        assert!(refusals("").is_empty());
     }
 }
