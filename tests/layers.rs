@@ -1,0 +1,6 @@
+//! Layers without a sandbox, a network or an archive: keys, steps, tars and the store, on roots of a few files.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "layers/keys.rs"]
+mod keys;
