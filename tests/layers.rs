@@ -4,3 +4,7 @@
 
 #[path = "layers/keys.rs"]
 mod keys;
+#[path = "layers/store.rs"]
+mod store;
+#[path = "layers/umask.rs"]
+mod umask;
