@@ -6,6 +6,10 @@
 mod fetch;
 #[path = "layers/keys.rs"]
 mod keys;
+#[path = "layers/pack.rs"]
+mod pack;
+#[path = "layers/steps.rs"]
+mod steps;
 #[path = "layers/store.rs"]
 mod store;
 #[path = "layers/umask.rs"]
