@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "layers/builder.rs"]
+mod builder;
 #[path = "layers/fetch.rs"]
 mod fetch;
 #[path = "layers/keys.rs"]
