@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
-use habuild::bake::pack::{pack, settle, unpack};
+use habuild::bake::pack::{digest, pack, settle, unpack};
 use habuild::sys::cmd::Cmd;
 
 const CAPABILITY: &str = "security.capability";
@@ -48,6 +48,7 @@ fn a_tree_comes_back_and_gives_the_same_tar() {
     assert_eq!(names, [&sorted[..], &["etc/deep/to-long", "etc/zz", "etc.conf", "first"]].concat());
     fs::create_dir(at("back")).unwrap();
     unpack(&at("one.tar"), &at("back")).unwrap();
+    assert_eq!(digest(&at("back")).unwrap(), first.0);
     assert_eq!(pack(&at("back"), &at("two.tar")).unwrap(), first);
     assert_eq!(fs::read(at("one.tar")).unwrap(), fs::read(at("two.tar")).unwrap());
 

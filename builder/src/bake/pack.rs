@@ -84,7 +84,20 @@ pub(super) fn set_time(path: &Path, seconds: i64) -> Result<()> {
 /// Packs `tree` (an overlay's upper directory, or a whole root) into the file `to`; gives its digest and length.
 pub fn pack(tree: &Path, to: &Path) -> Result<(Digest, u64)> {
     let file = File::create(to).with_context(|| format!("failed to create {}", to.display()))?;
-    let mut builder = tar::Builder::new(Hashing::new(BufWriter::with_capacity(1 << 20, file)));
+    let (digest, length, mut file) = pack_into(tree, BufWriter::with_capacity(1 << 20, file))?;
+    // On the disk before a key promises it.
+    let synced = file.flush().and_then(|()| file.get_ref().sync_all());
+    synced.with_context(|| format!("failed to write {}", to.display()))?;
+    Ok((digest, length))
+}
+
+/// The digest that the tar of `tree` has.
+pub fn digest(tree: &Path) -> Result<Digest> {
+    Ok(pack_into(tree, std::io::sink())?.0)
+}
+
+fn pack_into<W: Write>(tree: &Path, to: W) -> Result<(Digest, u64, W)> {
+    let mut builder = tar::Builder::new(Hashing::new(to));
     let mut first_of: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
     for entry in WalkDir::new(tree).sort_by_file_name().min_depth(1) {
         let entry = entry.with_context(|| format!("failed to walk {}", tree.display()))?;
@@ -93,12 +106,7 @@ pub fn pack(tree: &Path, to: &Path) -> Result<(Digest, u64)> {
         append(&mut builder, path, name, &mut first_of)
             .with_context(|| format!("failed to pack {}", path.display()))?;
     }
-    let writer = builder.into_inner().with_context(|| format!("failed to write {}", to.display()))?;
-    let (digest, length, mut file) = writer.finish();
-    // On the disk before a key promises it.
-    let synced = file.flush().and_then(|()| file.get_ref().sync_all());
-    synced.with_context(|| format!("failed to write {}", to.display()))?;
-    Ok((digest, length))
+    Ok(builder.into_inner().with_context(|| format!("failed to pack {}", tree.display()))?.finish())
 }
 
 fn append<W: Write>(
