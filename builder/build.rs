@@ -1,13 +1,16 @@
 //! Digests of the code that decides bits, so that a changed builder is an input of the keys like any other: sources of
-//! this crate, and the crates that write what is baked, as `Cargo.lock` pins them.
+//! this crate and of the contract, and the crates that write what is baked, as `Cargo.lock` pins them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// The environment variables that the crate is compiled with, and the directories of `src/` that they stand for.
-const IDS: [(&str, &[&str]); 2] = [("HABUILD_BAKE_ID", &["bake", "sys"]), ("HABUILD_DISK_ID", &["assemble", "export"])];
+/// The environment variables that the crate is compiled with, and the directories of sources that they stand for.
+const IDS: [(&str, &[&str]); 2] = [
+    ("HABUILD_BAKE_ID", &["src/bake", "src/sys", "../firstboot/contract/src/harbor"]),
+    ("HABUILD_DISK_ID", &["src/assemble", "src/export"]),
+];
 
 /// Crates that write bits of a layer or a disk: tars, compressed streams, JSON. What the others compute has one right
 /// answer (digests) or reaches no image.
@@ -21,9 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, directories) in IDS {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         for directory in directories {
-            let directory = Path::new("src").join(directory);
-            println!("cargo:rerun-if-changed={}", directory.display());
-            read_sources(&directory, &mut files)?;
+            println!("cargo:rerun-if-changed={directory}");
+            read_sources(Path::new(directory), &mut files)?;
         }
         let mut hasher = Sha256::new();
         for (path, content) in &files {
