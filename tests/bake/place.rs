@@ -144,6 +144,7 @@ pub(crate) fn full() -> Warm {
     let cache = warm().root.join("cache");
     let _alone = alone();
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bake/full");
+    fs::create_dir_all(&root).unwrap();
     copy_project(&root);
     let out = root.join("out");
     let here = format!("umask 022; export LC_ALL=C TZ=UTC; cd {}", root.display());
