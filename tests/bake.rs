@@ -1,7 +1,8 @@
 //! Bakes for real, in the sandbox: equal bits for root and an ordinary user, bad input, cut-off builds, keys, the cache.
 //!
-//! One bake of the default image fills a cache that most tests then share or copy; packages come from the user's own
-//! cache where it has them. Needs what `make setup-tests` installs.
+//! One bake of a small image fills a cache that most tests then share or copy; the default image is baked once by
+//! whoever runs the tests and once by another user. Packages come from the user's own cache where it has them. Needs
+//! what `make setup-tests` installs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -19,5 +20,7 @@ mod keys;
 mod mirror;
 #[path = "bake/place.rs"]
 mod place;
+#[path = "bake/small.rs"]
+mod small;
 #[path = "bake/sources.rs"]
 mod sources;

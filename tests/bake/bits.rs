@@ -1,4 +1,5 @@
-//! Equal lock, equal bits: in two directories, from two empty caches, as root and as an ordinary user.
+//! Equal lock, equal bits: in two directories, from two empty caches, as root and as an ordinary user, under two masks,
+//! locales, time zones and working directories.
 #![allow(clippy::disallowed_methods, reason = "compares files with cmp")]
 
 use std::fs;
@@ -7,21 +8,25 @@ use std::process::Command;
 
 use habuild::export::manifest::Manifest;
 
-use super::place::{SMALL, USER, alone, as_user, copy_project, lend_packages, root_command, run, warm};
+use super::place::{SMALL, USER, alone, as_user, copy_project, elsewhere, full, lend_packages, root_command, run};
+
+/// What surrounds the build of the other one; `place::full` has those of whoever runs the tests.
+const THERE: &str = "umask 077; export LC_ALL=de_DE.UTF-8 LANG=tr_TR.UTF-8 TZ=Pacific/Chatham; cd /";
 
 #[test]
 fn root_and_an_ordinary_user_bake_the_same_bits() {
-    let warm = warm();
+    let whole = full();
     let _alone = alone();
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     copy_project(dir.path());
-    lend_packages(&warm.root.join("cache/packages"), &dir.path().join("cache"));
+    lend_packages(&whole.root.join("../cache/packages"), &dir.path().join("cache"));
     let program = dir.path().join("habuild");
     fs::copy(env!("CARGO_BIN_EXE_habuild"), &program).unwrap();
-    fs::copy(&warm.lock, dir.path().join("lock")).unwrap();
-    // Whoever runs the tests baked the warm cache; the other one bakes here.
+    fs::copy(&whole.lock, dir.path().join("lock")).unwrap();
+    // Whoever runs the tests baked the whole image; the other one bakes here.
     let tests_run_as_root = root_command("true").get_program() == "true";
     let at = |name: &str| dir.path().join(name);
+    let program = elsewhere(dir.path(), &program, THERE);
     let mut other = if tests_run_as_root {
         run(Command::new("chown").arg("-R").arg(USER).arg(dir.path()));
         as_user(USER, dir.path(), &program)
@@ -29,9 +34,10 @@ fn root_and_an_ordinary_user_bake_the_same_bits() {
         root_command(program.to_str().unwrap())
     };
     other.arg("--root").arg(dir.path()).args(["image", "--offline", "--set", SMALL, "--format", "raw,qcow2"]);
-    run(other.arg("--locked").arg(at("lock")).arg("--cache").arg(at("cache")).arg("--output").arg(at("out")));
+    other.arg("--locked").arg(at("lock")).arg("--cache").arg(at("cache")).arg("--output").arg(at("out"));
+    run(&mut other);
 
-    let (ours, theirs) = (warm.root.join("out"), at("out"));
+    let (ours, theirs) = (whole.root.join("out"), at("out"));
     let layers = |out: &PathBuf| Manifest::read(out).unwrap().layers;
     assert_eq!(layers(&ours), layers(&theirs));
     assert_eq!(layers(&ours).len(), 6, "five layers and the initrd");

@@ -39,9 +39,10 @@ fn a_full_disk_under_the_cache() {
     let mut habuild = super::place::habuild(&place.path(""));
     habuild.args(["image", "--offline", "--locked"]).arg(&warm().lock).arg("--output").arg(place.path("out"));
     habuild.arg("--cache").arg(small.join("cache"));
-    // Room for the packages and half a base layer.
-    let packages = warm().root.join("cache/packages");
-    let mut command = on_a_small_disk(&small, 500, &habuild);
+    // Room for the packages of the small image and half a base layer.
+    let packages = place.path("packages");
+    let mebibytes = (super::place::lend_locked(&packages) >> 20) + 64;
+    let mut command = on_a_small_disk(&small, mebibytes.try_into().unwrap(), &habuild);
     let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let script = arguments.iter().position(|argument| argument.starts_with("mount ")).unwrap();
     let fill = format!("mkdir -p {0}/cache && cp -r {1} {0}/cache/ && exec", small.display(), packages.display());
@@ -52,7 +53,7 @@ fn a_full_disk_under_the_cache() {
     command = filled;
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
-    assert!(message.contains("the disk is full while layer base is baked"), "{message}");
+    assert!(message.contains("the disk is full while layer "), "{message}");
     assert!(message.contains("remedy: free some space"), "{message}");
     assert!(!place.path("out/manifest.json").exists());
 }

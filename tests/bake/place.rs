@@ -1,19 +1,26 @@
 //! Where a test bakes: a copy of the project's definitions, a cache, an output directory.
 #![allow(clippy::disallowed_methods, reason = "these tests start habuild and look at its exit code")]
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use habuild::plan::lock::Lock;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::small;
 
 /// Smaller than an image for people: its raw form is read from end to end.
 pub(crate) const SMALL: &str = "disk.var.size=1GiB";
 /// Who builds as an ordinary user when the tests run as root; `make setup-tests` makes it.
 pub(crate) const USER: &str = "habuild-test";
+
+/// The lock's name in an output directory.
+const LOCK: &str = "harbor-node.ubuntu-noble-amd64.lock";
 
 /// A project of its own.
 #[derive(Debug)]
@@ -22,7 +29,7 @@ pub(crate) struct Place {
     cache: PathBuf,
 }
 
-/// The default image, baked once from nothing.
+/// An image, baked once from nothing.
 #[derive(Debug)]
 pub(crate) struct Warm {
     pub(crate) root: PathBuf,
@@ -86,11 +93,20 @@ pub(crate) fn lend_packages(from: &Path, cache: &Path) {
     }
 }
 
-/// The warm cache, the lock and the output that every test may read; made by the first that asks.
-pub(crate) fn warm() -> &'static Warm {
-    static WARM: OnceLock<Warm> = OnceLock::new();
-    WARM.get_or_init(|| {
-        let _alone = alone();
+/// Makes the directory `to` of the package files of the small image; gives their length.
+pub(crate) fn lend_locked(to: &Path) -> u64 {
+    let lock: Lock = toml::from_str(&fs::read_to_string(&warm().lock).unwrap()).unwrap();
+    fs::create_dir_all(to).unwrap();
+    let packages = lock.layers.into_values().flat_map(|layer| layer.packages);
+    let files = packages.map(|package| format!("{}.deb", package.sha256)).collect::<BTreeSet<_>>();
+    files.iter().map(|name| fs::copy(warm().root.join("cache/packages").join(name), to.join(name)).unwrap()).sum()
+}
+
+/// The lock of the small image, and the project that it was made in, whose cache has an index and no layer; made by the
+/// first that asks.
+pub(crate) fn locked() -> &'static Warm {
+    static LOCKED: OnceLock<Warm> = OnceLock::new();
+    LOCKED.get_or_init(|| {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bake");
         if root.join("cache/FORMAT").is_file() {
             // An ordinary user's layers belong to its subordinate ids: habuild can remove them, the user cannot.
@@ -99,17 +115,43 @@ pub(crate) fn warm() -> &'static Warm {
         let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(&root).unwrap();
         copy_project(&root);
-        if let Some(packages) = own_packages() {
-            lend_packages(&packages, &root.join("cache"));
-        }
-        let out = root.join("out");
-        run(habuild(&root)
-            .args(["image", "--set", SMALL, "--format", "raw,qcow2", "--cache"])
-            .arg(root.join("cache"))
-            .arg("--output")
-            .arg(&out));
-        Warm { lock: out.join("harbor-node.ubuntu-noble-amd64.lock"), root }
+        small::shrink(&root);
+        let out = root.join("lock");
+        run(habuild(&root).args(["lock", "--cache"]).arg(root.join("cache")).arg("--output").arg(&out));
+        Warm { lock: out.join(LOCK), root }
     })
+}
+
+/// The small image in the cache, and in `out`, which every test may read; made by the first that asks.
+pub(crate) fn warm() -> &'static Warm {
+    static WARM: OnceLock<()> = OnceLock::new();
+    let locked = locked();
+    WARM.get_or_init(|| {
+        let _alone = alone();
+        let cache = locked.root.join("cache");
+        if let Some(packages) = own_packages() {
+            lend_packages(&packages, &cache);
+        }
+        let mut image = habuild(&locked.root);
+        image.args(["image", "--set", SMALL, "--format", "raw,qcow2", "--locked"]).arg(&locked.lock);
+        run(image.arg("--cache").arg(cache).arg("--output").arg(locked.root.join("out")));
+    });
+    locked
+}
+
+/// The default image, whole, baked into the same cache: the tools are the small image's.
+pub(crate) fn full() -> Warm {
+    let cache = warm().root.join("cache");
+    let _alone = alone();
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bake/full");
+    fs::create_dir_all(&root).unwrap();
+    copy_project(&root);
+    let out = root.join("out");
+    let here = format!("umask 022; export LC_ALL=C TZ=UTC; cd {}", root.display());
+    let mut image = Command::new(elsewhere(&root, Path::new(env!("CARGO_BIN_EXE_habuild")), &here));
+    image.arg("--root").arg(&root).args(["image", "--set", SMALL, "--format", "raw,qcow2", "--cache"]).arg(cache);
+    run(image.arg("--output").arg(&out));
+    Warm { lock: out.join(LOCK), root }
 }
 
 impl Place {
@@ -117,13 +159,24 @@ impl Place {
     pub(crate) fn sharing() -> Self {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         copy_project(dir.path());
+        small::shrink(dir.path());
         Self { dir, cache: warm().root.join("cache") }
+    }
+
+    /// A project to be planned, for which nothing is baked.
+    pub(crate) fn planning() -> Self {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        copy_project(dir.path());
+        small::shrink(dir.path());
+        let cache = dir.path().join("cache");
+        Self { dir, cache }
     }
 
     /// A project with a copy of the warm cache: every layer, and no package file.
     pub(crate) fn copying() -> Self {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         copy_project(dir.path());
+        small::shrink(dir.path());
         let cache = dir.path().join("cache");
         fs::create_dir_all(&cache).unwrap();
         for name in ["FORMAT", "keys", "layers"] {
@@ -140,7 +193,7 @@ impl Place {
         &self.cache
     }
 
-    /// A habuild command on this project, its cache and the warm lock.
+    /// A habuild command on this project and its cache.
     pub(crate) fn habuild(&self, command: &str) -> Command {
         let mut habuild = habuild(self.dir.path());
         habuild.arg(command).arg("--cache").arg(&self.cache);
@@ -150,10 +203,10 @@ impl Place {
         habuild
     }
 
-    /// The same with the warm lock.
+    /// The same with the small image's lock.
     pub(crate) fn locked(&self, command: &str) -> Command {
         let mut habuild = self.habuild(command);
-        habuild.arg("--locked").arg(&warm().lock);
+        habuild.arg("--locked").arg(&locked().lock);
         habuild
     }
 
@@ -200,6 +253,15 @@ impl Place {
         }
         run(self.habuild("cache").arg("verify"));
     }
+}
+
+/// A program in `directory` that becomes `program` under a mask, in a working directory, with more in its environment.
+/// Whatever starts it (sudo, setpriv) cannot change these any more.
+pub(crate) fn elsewhere(directory: &Path, program: &Path, surroundings: &str) -> PathBuf {
+    let script = directory.join("habuild-elsewhere");
+    fs::write(&script, format!("#!/bin/sh\n{surroundings}\nexec {} \"$@\"\n", program.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
 }
 
 /// The exit code, and the message that a person gets.

@@ -15,12 +15,14 @@ pub mod install;
 mod network;
 pub mod pack;
 pub mod packages;
+mod pinned;
 pub mod rootfs;
 pub mod step;
 pub mod store;
 mod tarstream;
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -73,15 +75,7 @@ pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
         let initrd = scope.spawn(move || -> Result<(PathBuf, Layer, PathBuf)> {
             let (_, tools) = join(tools)?;
             let tools = tools.into_iter().next().context("no tools tree")?;
-            let layer = match resources.store.take(plan.initrd)? {
-                Some(layer) => layer,
-                None => {
-                    let bottom = bottom.recv().map_err(|_| anyhow!("the bottom layer could not be baked"))?;
-                    make_initrd(plan, &bottom, &tools, &resources.store)?
-                }
-            };
-            let scratch = resources.store.scratch()?;
-            let boot = resources.store.tree(&layer, scratch.path())?;
+            let (layer, boot) = take_or_make_initrd(plan, &bottom, &tools, &resources.store)?;
             Ok((tools, layer, boot))
         });
         let chain = bake_chain(plan, &plan.layers, resources, &|tree| {
@@ -120,15 +114,27 @@ fn fetch_packages(plan: &Plan, resources: &Resources) -> Result<()> {
     Ok(())
 }
 
-fn make_initrd(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
+/// The initrd and its tree; made when the store has none, once `bottom` has told the tree of the bottom layer.
+fn take_or_make_initrd(
+    plan: &Plan,
+    bottom: &Receiver<PathBuf>,
+    tools: &Path,
+    store: &Store,
+) -> Result<(Layer, PathBuf)> {
     let _lock = store.lock(plan.initrd)?;
-    if let Some(layer) = store.take(plan.initrd)? {
-        return Ok(layer);
-    }
-    let event = Event::start("bake", initrd::NAME);
-    let layer = initrd::make(plan, bottom, tools, store)?;
-    event.done("built", &layer.digest.short());
-    Ok(layer)
+    let layer = match store.take(plan.initrd)? {
+        Some(layer) => layer,
+        None => {
+            let bottom = bottom.recv().map_err(|_| anyhow!("the bottom layer could not be baked"))?;
+            let event = Event::start("bake", initrd::NAME);
+            let layer = initrd::make(plan, &bottom, tools, store)?;
+            event.done("built", &layer.digest.short());
+            layer
+        }
+    };
+    let scratch = store.scratch()?;
+    let boot = store.tree(&layer, scratch.path())?;
+    Ok((layer, boot))
 }
 
 /// Bakes layers that lie on one another. `bottom_ready` is told the tree of the first as soon as it stands.

@@ -47,7 +47,12 @@ pub fn settle(tree: &Path, epoch: i64) -> Result<()> {
     Ok(())
 }
 
-/// Removes every extended attribute but `security.capability` and the overlay's own.
+/// Whether a tree may have this extended attribute: what a layer carries, and the overlay's own.
+fn is_kept(name: &[u8]) -> bool {
+    name == CAPABILITY.as_bytes() || name.starts_with(b"user.overlay.")
+}
+
+/// Removes every extended attribute that is not kept.
 fn drop_attributes(path: &Path) -> Result<()> {
     // A list is at most 64 KiB (linux/limits.h, XATTR_LIST_MAX); nearly always it is empty.
     let mut names = [0_u8; 1 << 16];
@@ -57,10 +62,13 @@ fn drop_attributes(path: &Path) -> Result<()> {
         Err(error) => return Err(error.into()),
     };
     for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let kept =
-            name == CAPABILITY.as_bytes() || name.starts_with(b"user.overlay.") || name.starts_with(b"security.");
-        if !kept {
-            rustix::fs::lremovexattr(path, name)?;
+        if is_kept(name) {
+            continue;
+        }
+        match rustix::fs::lremovexattr(path, name) {
+            // The host's own label (SELinux, IMA), which only the host's root may take away: no tar has it.
+            Err(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) if name.starts_with(b"security.") => {}
+            other => other?,
         }
     }
     Ok(())
@@ -76,7 +84,20 @@ pub(super) fn set_time(path: &Path, seconds: i64) -> Result<()> {
 /// Packs `tree` (an overlay's upper directory, or a whole root) into the file `to`; gives its digest and length.
 pub fn pack(tree: &Path, to: &Path) -> Result<(Digest, u64)> {
     let file = File::create(to).with_context(|| format!("failed to create {}", to.display()))?;
-    let mut builder = tar::Builder::new(Hashing::new(BufWriter::with_capacity(1 << 20, file)));
+    let (digest, length, mut file) = pack_into(tree, BufWriter::with_capacity(1 << 20, file))?;
+    // On the disk before a key promises it.
+    let synced = file.flush().and_then(|()| file.get_ref().sync_all());
+    synced.with_context(|| format!("failed to write {}", to.display()))?;
+    Ok((digest, length))
+}
+
+/// The digest that the tar of `tree` has.
+pub fn digest(tree: &Path) -> Result<Digest> {
+    Ok(pack_into(tree, std::io::sink())?.0)
+}
+
+fn pack_into<W: Write>(tree: &Path, to: W) -> Result<(Digest, u64, W)> {
+    let mut builder = tar::Builder::new(Hashing::new(to));
     let mut first_of: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
     for entry in WalkDir::new(tree).sort_by_file_name().min_depth(1) {
         let entry = entry.with_context(|| format!("failed to walk {}", tree.display()))?;
@@ -85,12 +106,7 @@ pub fn pack(tree: &Path, to: &Path) -> Result<(Digest, u64)> {
         append(&mut builder, path, name, &mut first_of)
             .with_context(|| format!("failed to pack {}", path.display()))?;
     }
-    let writer = builder.into_inner().with_context(|| format!("failed to write {}", to.display()))?;
-    let (digest, length, mut file) = writer.finish();
-    // On the disk before a key promises it.
-    let synced = file.flush().and_then(|()| file.get_ref().sync_all());
-    synced.with_context(|| format!("failed to write {}", to.display()))?;
-    Ok((digest, length))
+    Ok(builder.into_inner().with_context(|| format!("failed to pack {}", tree.display()))?.finish())
 }
 
 fn append<W: Write>(
@@ -244,4 +260,19 @@ fn capability_of<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Option<Vec<u8
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_kept;
+
+    #[test]
+    fn of_the_security_attributes_the_capability_is_kept_alone() {
+        let kept = |name: &str| is_kept(name.as_bytes());
+        assert!(kept("security.capability") && kept("user.overlay.opaque") && kept("user.overlay.origin"));
+        for name in ["security.selinux", "security.ima", "security.evm", "security.capability.x", "user.note"] {
+            assert!(!kept(name), "{name}");
+        }
+        assert!(!kept("system.posix_acl_access") && !kept("trusted.overlay.opaque"));
+    }
 }

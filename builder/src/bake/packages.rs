@@ -3,10 +3,10 @@
 //! ```text
 //! packages/SHA256.deb       a package file, whole and of that digest
 //! packages/SHA256.control   its control fields, for the repository's index
+//! packages/SHA256.file      a file that a digest pins (`pinned`)
 //! ```
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::network::{CONNECTIONS, agent};
+use super::network::{CONNECTIONS, SILENCE, agent, is_gone};
 use crate::plan::lock::Package;
 use crate::report::{Failure, Fault};
 use crate::sys::cmd::{Cmd, Tool};
-use crate::sys::digest::{Digest, Hashing};
+use crate::sys::digest::Digest;
 use crate::sys::file;
 
 /// How often one package is asked for before its archive counts as down.
@@ -64,6 +64,11 @@ impl Packages {
         self.root.join(format!("{}.deb", package.sha256))
     }
 
+    /// Where a file that a digest pins lies, if it is there.
+    pub(super) fn pinned(&self, sha256: Digest) -> PathBuf {
+        self.root.join(format!("{sha256}.file"))
+    }
+
     /// Those of `packages` that the cache does not have.
     #[must_use]
     pub fn missing<'a>(&self, packages: impl Iterator<Item = &'a Package>) -> Vec<&'a Package> {
@@ -91,7 +96,7 @@ impl Packages {
         let total: u64 = missing.iter().map(|package| package.size).sum();
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
         let failure: Mutex<Option<anyhow::Error>> = Mutex::new(None);
-        let agent = agent();
+        let agent = agent(SILENCE);
         std::thread::scope(|scope| {
             for _ in 0..CONNECTIONS.min(missing.len()) {
                 scope.spawn(|| {
@@ -131,9 +136,8 @@ impl Packages {
                         if crate::report::fault_of(&error) == Fault::Environment {
                             return Err(error);
                         }
-                        let gone = format!("{error:#}").contains("404");
                         last = Some(error.context(format!("failed to fetch {url}")));
-                        if gone {
+                        if last.as_ref().is_some_and(is_gone) {
                             continue 'urls;
                         }
                     }
@@ -142,7 +146,7 @@ impl Packages {
         }
         let error = last.unwrap_or_else(|| anyhow::anyhow!("no archive to fetch it from"));
         let what = format!("package {} {} could not be had", package.name, package.version);
-        let remedy = if format!("{error:#}").contains("404") {
+        let remedy = if is_gone(&error) {
             "the archive has dropped this version: resolve anew with habuild lock, or name a snapshot archive in base.snapshot"
         } else {
             "try again (what has arrived is kept), or name another archive with --mirror"
@@ -244,19 +248,7 @@ impl Packages {
 }
 
 fn download(agent: &ureq::Agent, url: &str, to: &Path, package: &Package) -> Result<()> {
-    let mut response = agent.get(url).call().with_context(|| format!("{url} does not answer"))?;
-    let file = File::create(to).with_context(|| format!("failed to create {}", to.display()))?;
-    let mut writer = Hashing::new(file);
-    let mut body = response.body_mut().as_reader().take(package.size + 1);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let n = body.read(&mut buffer).with_context(|| format!("{url} broke off"))?;
-        if n == 0 {
-            break;
-        }
-        writer.write_all(&buffer[..n]).with_context(|| format!("failed to write {}", to.display()))?;
-    }
-    let (digest, length, _) = writer.finish();
+    let (digest, length) = super::network::download(agent, url, to, package.size)?;
     if digest != package.sha256 {
         let words = format!(
             "{url} is not the package that was locked: {length} bytes of {}, digest {digest}, not {}",
@@ -265,28 +257,4 @@ fn download(agent: &ureq::Agent, url: &str, to: &Path, package: &Package) -> Res
         return Err(Failure::new(Fault::Input, words).into());
     }
     Ok(())
-}
-
-/// Fetches a file pinned by its digest, through the same cache.
-pub fn fetch_pinned(packages: &Packages, url: &str, sha256: Digest, offline: bool) -> Result<PathBuf> {
-    let at = packages.root.join(format!("{sha256}.file"));
-    if at.is_file() && Digest::of_file(&at)?.0 == sha256 {
-        file::touch(&at)?;
-        return Ok(at);
-    }
-    if offline {
-        return Err(Failure::new(Fault::Input, format!("--offline, and the cache lacks {url}")).into());
-    }
-    let partial = packages.root.join(format!(".{sha256}.{}.partial", std::process::id()));
-    let result = (|| {
-        let mut response = agent().get(url).call().with_context(|| format!("{url} does not answer"))?;
-        let mut writer = Hashing::new(File::create(&partial).context("failed to create a file in the cache")?);
-        std::io::copy(&mut response.body_mut().as_reader(), &mut writer).with_context(|| format!("{url} broke off"))?;
-        let (digest, _, _) = writer.finish();
-        anyhow::ensure!(digest == sha256, "it has digest {digest}, not {sha256}");
-        file::rename(&partial, &at)
-    })();
-    let _ = fs::remove_file(&partial);
-    result.map_err(|error| Failure::new(Fault::Input, format!("{url} could not be had")).because(error))?;
-    Ok(at)
 }

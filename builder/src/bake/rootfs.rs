@@ -69,7 +69,7 @@ impl Rootfs {
     /// Makes a directory of the image with its parents (0755, root).
     pub fn make_directory(&self, path: &str) -> Result<PathBuf> {
         let at = self.resolve(path, true)?;
-        file::make_directory(&at)?;
+        file::make_directory_with_mode(&at, 0o755)?;
         Ok(at)
     }
 

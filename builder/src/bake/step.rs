@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::{Context as _, Result};
 
 use super::bundle;
-use super::packages::{self, Packages};
+use super::packages::Packages;
+use super::pinned;
 use super::rootfs::Rootfs;
 use crate::plan::layer::{PlannedFile, Source, Step};
 use crate::report::{Failure, Fault};
@@ -19,7 +20,7 @@ pub fn apply(step: &Step, root: &Rootfs, cache: &Packages, offline: bool) -> Res
     match step {
         Step::File(planned) => copy(planned, root),
         Step::Fetch { url, sha256, to, mode } => {
-            let content = file::read(&packages::fetch_pinned(cache, url, *sha256, offline)?)?;
+            let content = file::read(&pinned::fetch(cache, url, *sha256, offline)?)?;
             root.write(to, &content, *mode)
         }
         Step::Run(command) => run(command, root),

@@ -6,10 +6,15 @@
 //! keys/KEY.lock          held by the build that makes the layer
 //! layers/DIGEST.tar      the layer
 //! trees/KEY/             the same, unpacked for overlay mounts; can be made again from the tar
+//! trees/KEY.boot         the boot of the host in which the tree was made
 //! work/                  scratch directories of running builds
 //! ```
 //!
 //! Invariant: everything is made in `work/` and renamed; a build that is killed leaves scratch and nothing else.
+//!
+//! Tars and keys are flushed to the disk. Trees are not, since that would cost seconds in each build: a power cut may
+//! leave files without their content. So a tree counts only until the host starts again; then it is made anew from its
+//! tar when a build needs it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,6 +28,9 @@ use crate::plan::layer::STORE_FORMAT as FORMAT;
 use crate::report::{Failure, Fault};
 use crate::sys::digest::Digest;
 use crate::sys::file::{self, Lock, Scratch};
+
+/// Tells one boot of the host from another.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A layer in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +97,7 @@ impl Store {
     /// forgotten, so that the layer is baked again. What no build uses for long is cleaned away: the use is noted.
     pub fn take(&self, key: Digest) -> Result<Option<Layer>> {
         let Some(layer) = self.find(key)? else { return Ok(None) };
-        if !self.tree_path(key).is_dir() && Digest::of_file(&self.tar(&layer))?.0 != layer.digest {
+        if !self.has_tree(key)? && Digest::of_file(&self.tar(&layer))?.0 != layer.digest {
             tracing::warn!("layer {} in the cache is damaged ({}); it is baked again", layer.name, key.short());
             self.forget(&layer)?;
             return Ok(None);
@@ -130,25 +138,32 @@ impl Store {
 
     /// Moves a finished tree to its place, in place of a left-over of an interrupted build.
     pub fn keep_tree(&self, key: Digest, tree: &Path) -> Result<PathBuf> {
-        let at = self.tree_path(key);
+        let (at, boot) = (self.tree_path(key), self.boot_file(key));
+        // No mark without its tree: it is written last.
+        file::remove(&boot)?;
         file::remove(&at)?;
         file::rename(tree, &at)?;
+        file::write(&boot, file::read_text(Path::new(BOOT))?)?;
         Ok(at)
     }
 
-    /// The unpacked tree of a layer, made from its tar when it is gone.
+    /// The unpacked tree of a layer, made from its tar when it is gone or of another boot. The caller holds
+    /// [`Self::lock`].
     pub fn tree(&self, layer: &Layer, scratch: &Path) -> Result<PathBuf> {
-        let at = self.tree_path(layer.key);
-        if !at.is_dir() {
-            let partial = scratch.join(format!("{}.tree", layer.key));
-            file::remove(&partial)?;
-            file::make_directory(&partial)?;
-            pack::unpack(&self.tar(layer), &partial)?;
-            if fs::rename(&partial, &at).is_err() && !at.is_dir() {
-                file::rename(&partial, &at)?;
-            }
+        if self.has_tree(layer.key)? {
+            return Ok(self.tree_path(layer.key));
         }
-        Ok(at)
+        let partial = scratch.join(format!("{}.tree", layer.key));
+        file::remove(&partial)?;
+        file::make_directory_with_mode(&partial, 0o755)?;
+        pack::unpack(&self.tar(layer), &partial)?;
+        self.keep_tree(layer.key, &partial)
+    }
+
+    /// Whether the tree of a key is there, and made in this boot of the host.
+    fn has_tree(&self, key: Digest) -> Result<bool> {
+        let boot = file::read_text(Path::new(BOOT))?;
+        Ok(self.tree_path(key).is_dir() && fs::read_to_string(self.boot_file(key)).is_ok_and(|made| made == boot))
     }
 
     /// Where a layer's tar lies.
@@ -157,8 +172,9 @@ impl Store {
         self.root.join(format!("layers/{}.tar", layer.digest))
     }
 
-    /// Reads a layer's tar and tree and says what is wrong with them, if anything is.
-    pub fn verify(&self, layer: &Layer, scratch: &Path) -> Result<Option<String>> {
+    /// Reads a layer's tar and tree and says what is wrong with them, if anything is. A tree that no build will use
+    /// as it is counts as none.
+    pub fn verify(&self, layer: &Layer) -> Result<Option<String>> {
         if !self.tar(layer).is_file() {
             return Ok(Some(format!("layers/{}.tar is missing", layer.digest)));
         }
@@ -166,14 +182,8 @@ impl Store {
         if digest != layer.digest {
             return Ok(Some(format!("layers/{}.tar has digest {digest} and {length} bytes", layer.digest)));
         }
-        let tree = self.tree_path(layer.key);
-        if tree.is_dir() {
-            let partial = scratch.join("verify.tar");
-            let (digest, _) = pack::pack(&tree, &partial)?;
-            file::remove(&partial)?;
-            if digest != layer.digest {
-                return Ok(Some(format!("trees/{} is not what layers/{}.tar holds", layer.key, layer.digest)));
-            }
+        if self.has_tree(layer.key)? && pack::digest(&self.tree_path(layer.key))? != layer.digest {
+            return Ok(Some(format!("trees/{} is not what layers/{}.tar holds", layer.key, layer.digest)));
         }
         Ok(None)
     }
@@ -195,6 +205,7 @@ impl Store {
     /// Forgets a layer that is damaged, with its tar and tree.
     pub fn forget(&self, layer: &Layer) -> Result<()> {
         file::remove(&self.key_file(layer.key))?;
+        file::remove(&self.boot_file(layer.key))?;
         file::remove(&self.tree_path(layer.key))?;
         file::remove(&self.tar(layer))
     }
@@ -235,7 +246,8 @@ impl Store {
             }
         }
         for name in self.names("trees")? {
-            if !layers.iter().any(|layer| name == layer.key.to_string()) {
+            let key = name.strip_suffix(".boot").unwrap_or(&name);
+            if !layers.iter().any(|layer| key == layer.key.to_string()) {
                 file::remove(&self.root.join("trees").join(&name))?;
             }
         }
@@ -254,6 +266,10 @@ impl Store {
 
     fn key_file(&self, key: Digest) -> PathBuf {
         self.root.join(format!("keys/{key}.json"))
+    }
+
+    fn boot_file(&self, key: Digest) -> PathBuf {
+        self.root.join(format!("trees/{key}.boot"))
     }
 
     fn tree_path(&self, key: Digest) -> PathBuf {

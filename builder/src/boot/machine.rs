@@ -136,10 +136,8 @@ impl Machine {
 
     /// Reads what the console has written by now. What it said until now no longer ends a wait.
     pub fn catch_up(&mut self) -> Result<()> {
-        while let Ok(event) = self.events.try_recv() {
-            if let Event::Console(_, bytes) = event {
-                self.hear(&bytes)?;
-            }
+        for bytes in written_by_now(&self.events, &self.sender) {
+            self.hear(&bytes)?;
         }
         self.signs.clear();
         Ok(())
@@ -282,6 +280,22 @@ impl Machine {
     }
 }
 
+/// What the console has written by now. Everything else that happened is left for the next wait.
+fn written_by_now(events: &Receiver<Event>, sender: &Sender<Event>) -> Vec<Vec<u8>> {
+    let (mut written, mut others) = (Vec::new(), Vec::new());
+    for event in events.try_iter() {
+        match event {
+            Event::Console(_, bytes) => written.push(bytes),
+            other => others.push(other),
+        }
+    }
+    for other in others {
+        // The receiver is there: we were given it.
+        let _ = sender.send(other);
+    }
+    written
+}
+
 fn parts<'a>(
     dir: &Path,
     options: &Options,
@@ -361,5 +375,23 @@ impl Qemu {
     fn end(&mut self) -> Result<()> {
         let complaints = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         self.process.wait(&complaints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_while_catching_up_ends_the_next_wait() {
+        let (sender, events) = mpsc::channel();
+        let console = |bytes: &[u8]| sender.send(Event::Console(0, bytes.to_vec())).unwrap();
+        console(b"a");
+        sender.send(Event::Signal(Signal::SIGINT)).unwrap();
+        console(b"b");
+        sender.send(Event::Closed(0)).unwrap();
+        assert_eq!(written_by_now(&events, &sender), [b"a", b"b"]);
+        let left: Vec<Event> = events.try_iter().collect();
+        assert!(matches!(left[..], [Event::Signal(Signal::SIGINT), Event::Closed(0)]), "{left:?}");
     }
 }

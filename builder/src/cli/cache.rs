@@ -90,10 +90,9 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
             Ok(0)
         }
         Action::Verify => {
-            let scratch = store.scratch()?;
             let mut damaged = 0;
             for layer in store.layers()? {
-                match store.verify(&layer, scratch.path())? {
+                match store.verify(&layer)? {
                     None => say(format_args!("{:10} {}  whole", layer.name, layer.key.short())),
                     Some(words) => {
                         damaged += 1;
@@ -110,14 +109,14 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
         }
         Action::Gc { unused, .. } => {
             let _alone = store.alone()?;
-            let scratch = store.scratch()?;
+            // Making one removes those that killed builds left.
+            drop(store.scratch()?);
             for layer in store.layers()? {
-                if let Some(words) = store.verify(&layer, scratch.path())? {
+                if let Some(words) = store.verify(&layer)? {
                     say(format_args!("{:10} {}  removed: {words}", layer.name, layer.key.short()));
                     store.forget(&layer)?;
                 }
             }
-            drop(scratch);
             let mut freed = 0;
             if let Some(days) = unused {
                 let age = Duration::from_secs(u64::from(days) * 24 * 60 * 60);

@@ -16,7 +16,7 @@ pub struct PlannedLayer {
     pub name: String,
     /// SHA-256 over [`Self::inputs`]: equal key, interchangeable layer.
     pub key: Digest,
-    /// Everything that can change the layer, one input a line.
+    /// Everything that can change the layer, one input a line, in words that cannot be mistaken for others.
     pub inputs: String,
     /// The names that were asked for (apt marks the others as automatic).
     pub request: Vec<String>,
@@ -156,20 +156,17 @@ impl PlannedLayer {
     pub fn freeze(frozen: Frozen<'_>) -> Self {
         let Frozen { name, parent, base, epoch, tool, request, packages, steps } = frozen;
         let mut lines = vec![
-            format!("layer {name}"),
-            format!("builder {}", env!("HABUILD_BAKE_ID")),
-            format!("store {}", crate::plan::layer::STORE_FORMAT),
-            format!("base {} {} {}", base.distribution, base.release, base.architecture),
-            format!("epoch {epoch}"),
+            line("layer", [name]),
+            line("builder", [env!("HABUILD_BAKE_ID")]),
+            line("store", [&STORE_FORMAT.to_string()]),
+            line("base", [&base.distribution.to_string(), &base.release, &base.architecture]),
+            line("epoch", [&epoch.to_string()]),
         ];
-        lines.extend(tool.map(|tool| format!("tool {tool}")));
-        lines.extend(parent.map(|parent| format!("parent {parent}")));
-        lines.push(format!("request {}", request.join(" ")));
-        for package in packages {
-            lines.push(format!(
-                "package {} {} {} {}",
-                package.name, package.version, package.architecture, package.sha256
-            ));
+        lines.extend(tool.map(|tool| line("tool", tool.split(' '))));
+        lines.extend(parent.map(|parent| line("parent", [&parent.to_string()])));
+        lines.push(line("request", request));
+        for Package { name, version, architecture, sha256, .. } in packages {
+            lines.push(line("package", [name, version, architecture, &sha256.to_string()]));
         }
         lines.extend(steps.iter().map(Step::line));
         let mut inputs = lines.join("\n");
@@ -193,17 +190,37 @@ impl Step {
     fn line(&self) -> String {
         match self {
             Self::File(PlannedFile { to, mode, source }) => {
-                format!("file {to} {mode:04o} {}", super::digest_of(source))
+                line("file", [to, &octal(*mode), &super::digest_of(source).to_string()])
             }
-            Self::Fetch { sha256, to, mode, url: _ } => format!("file {to} {mode:04o} {sha256}"),
-            Self::Run(command) => format!("run {command:?}"),
-            Self::Enable(unit) => format!("enable {unit}"),
-            Self::Mask(units) => format!("mask {}", units.join(" ")),
-            Self::User { name, id, home, shell } => format!("user {name} {id} {home} {shell}"),
-            Self::Directory { path, mode } => format!("directory {path} {mode:04o}"),
-            Self::Link { path, target } => format!("link {path} {target}"),
-            Self::Remove(paths) => format!("remove {}", paths.join(" ")),
-            Self::Bundle(bundle) => format!("bundle {}", bundle.sha256),
+            Self::Fetch { sha256, to, mode, url: _ } => line("file", [to, &octal(*mode), &sha256.to_string()]),
+            Self::Run(command) => line("run", command),
+            Self::Enable(unit) => line("enable", [unit]),
+            Self::Mask(units) => line("mask", units),
+            Self::User { name, id, home, shell } => line("user", [name, &id.to_string(), home, shell]),
+            Self::Directory { path, mode } => line("directory", [path, &octal(*mode)]),
+            Self::Link { path, target } => line("link", [path, target]),
+            Self::Remove(paths) => line("remove", paths),
+            Self::Bundle(bundle) => line("bundle", [&bundle.sha256.to_string()]),
         }
     }
+}
+
+fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+/// One input: what it is, and its words. Different words never give the same line: a word that is empty or holds
+/// anything but plain characters is quoted as JSON does it, which leaves no newline in it, and a plain one has no quote.
+fn line<W: AsRef<str>>(kind: &str, words: impl IntoIterator<Item = W>) -> String {
+    let mut line = kind.to_owned();
+    for word in words {
+        let word = word.as_ref();
+        line.push(' ');
+        if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"') {
+            line.push_str(word);
+        } else {
+            line.push_str(&serde_json::Value::from(word).to_string());
+        }
+    }
+    line
 }

@@ -1,7 +1,8 @@
 //! Files with their path in every error; atomic writes; locks between builds.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +31,22 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// Makes a directory and its parents.
 pub fn make_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("failed to make directory {}", path.display()))
+}
+
+/// Makes a directory of exactly that mode, whatever the process' mask is; parents that lack get it too. Directories
+/// that are there keep theirs.
+pub fn make_directory_with_mode(path: &Path, mode: u32) -> Result<()> {
+    let made = match (fs::create_dir(path), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
+            make_directory_with_mode(parent, mode)?;
+            fs::create_dir(path)
+        }
+        (made, _) => made,
+    };
+    match made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode))) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        other => other.with_context(|| format!("failed to make directory {}", path.display())),
+    }
 }
 
 /// Writes a file in place.
@@ -67,7 +84,7 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(error) => Err(error),
     };
     match result {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.with_context(|| format!("failed to remove {}", path.display())),
     }
 }
@@ -109,30 +126,53 @@ pub fn unused_for(path: &Path) -> Option<Duration> {
 
 /// Waits for the lock at `path`.
 pub fn lock(path: &Path) -> Result<Lock> {
-    let file = open_lock(path)?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map(|file| Lock { _file: file })
-        .map_err(|(_, errno)| errno)
-        .with_context(|| format!("failed to lock {}", path.display()))
-}
-
-/// Takes the lock at `path` if no other process holds it.
-pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
-    let file = open_lock(path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => Ok(Some(Lock { _file: file })),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(errno).with_context(|| format!("failed to lock {}", path.display())),
-    }
+    wait_for(path, FlockArg::LockExclusive)
 }
 
 /// Waits until no process holds the lock at `path` alone; others may share it.
 pub fn lock_shared(path: &Path) -> Result<Lock> {
-    let file = open_lock(path)?;
-    Flock::lock(file, FlockArg::LockShared)
-        .map(|file| Lock { _file: file })
-        .map_err(|(_, errno)| errno)
-        .with_context(|| format!("failed to lock {}", path.display()))
+    wait_for(path, FlockArg::LockShared)
+}
+
+/// Takes the lock at `path` if no other process holds it.
+pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
+    loop {
+        match flock(open_lock(path)?, path, FlockArg::LockExclusiveNonblock)? {
+            Locked::Held(lock) => return Ok(Some(lock)),
+            Locked::Busy => return Ok(None),
+            Locked::Removed => {}
+        }
+    }
+}
+
+fn wait_for(path: &Path, how: FlockArg) -> Result<Lock> {
+    loop {
+        if let Locked::Held(lock) = flock(open_lock(path)?, path, how)? {
+            return Ok(lock);
+        }
+    }
+}
+
+/// What became of the wish to hold a lock.
+#[derive(Debug)]
+enum Locked {
+    Held(Lock),
+    /// Another process holds it.
+    Busy,
+    /// Its file was removed between opening and locking it: the next one to come makes a new file, and would hold
+    /// that one at the same time.
+    Removed,
+}
+
+fn flock(file: File, path: &Path, how: FlockArg) -> Result<Locked> {
+    let file = match Flock::lock(file, how) {
+        Ok(file) => file,
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(Locked::Busy),
+        Err((_, errno)) => return Err(errno).with_context(|| format!("failed to lock {}", path.display())),
+    };
+    let held = file.metadata().with_context(|| format!("failed to read the state of {}", path.display()))?;
+    let is_there = fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino()));
+    Ok(if is_there { Locked::Held(Lock { _file: file }) } else { Locked::Removed })
 }
 
 fn open_lock(path: &Path) -> Result<File> {
@@ -193,7 +233,8 @@ impl Scratch {
     /// A new directory inside.
     pub fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
-        make_directory(&path)?;
+        // It may become the root of an image.
+        make_directory_with_mode(&path, 0o755)?;
         Ok(path)
     }
 }
@@ -202,5 +243,26 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = remove(&self.path);
         let _ = remove(&self.lock_file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_whose_file_was_removed_has_one_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        // One has opened the file, and another, who held it, removes it before the first can lock it.
+        let held = lock(&path).unwrap();
+        let opened = open_lock(&path).unwrap();
+        remove(&path).unwrap();
+        drop(held);
+        let next = try_lock(&path).unwrap();
+        assert!(next.is_some());
+        let first = flock(opened, &path, FlockArg::LockExclusiveNonblock).unwrap();
+        assert!(matches!(first, Locked::Removed), "two hold the lock");
+        assert!(try_lock(&path).unwrap().is_none());
     }
 }

@@ -8,11 +8,14 @@
 #![expect(clippy::disallowed_methods, reason = "one of the two rooms that make namespaces")]
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -26,8 +29,12 @@ pub const COMMAND: &str = "__namespace";
 /// How many ids an image may use: 0 to 65535.
 const IDS: u32 = 65536;
 
+/// What the child says when it is in its namespaces.
+const ENTERED: &[u8; 3] = b"in\n";
 /// What the parent says when the ids are mapped.
 const GO: &[u8; 3] = b"go\n";
+/// How long a child may take to enter its namespaces.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where this user's subordinate ids start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,21 +129,22 @@ fn subordinate_range(text: &str, name: &str, id: u32) -> Option<u32> {
 /// exit code. The child dies with this process.
 pub fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
     let ids = find_ids()?;
+    // The child's standard input is a socket, since the child has a word to say before it is told anything.
+    let (mut to_child, stdin) = UnixStream::pair().context("failed to make a socket")?;
     let mut child = Command::new("/proc/self/exe")
         .arg(COMMAND)
         .args(arguments)
-        .stdin(Stdio::piped())
+        .stdin(OwnedFd::from(stdin))
         .stdout(Stdio::inherit())
         .stderr(Stdio::inherit())
         .spawn()
         .context("failed to start habuild again")?;
     let result = (|| {
-        let mut to_child = child.stdin.take().context("the child has no standard input")?;
-        wait_for_namespace(&mut child)?;
+        wait_for_namespace(&to_child, PATIENCE)?;
         map_ids(child.id(), ids)?;
         to_child.write_all(GO).context("the child in the user namespace is gone")?;
         // A child that has failed already has said why itself: a broken pipe is not the news.
-        let _ = to_child.write_all(input);
+        let _ = to_child.write_all(input).and_then(|()| to_child.shutdown(Shutdown::Write));
         Ok(())
     })();
     if let Err(error) = result {
@@ -154,15 +162,12 @@ pub fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
     }
 }
 
-/// Waits until the child has left this process' user namespace.
-fn wait_for_namespace(child: &mut Child) -> Result<()> {
-    let own = fs::read_link("/proc/self/ns/user").context("failed to read /proc/self/ns/user")?;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().context("failed to wait for the build")?.is_none() && Instant::now() < deadline {
-        if fs::read_link(format!("/proc/{}/ns/user", child.id())).is_ok_and(|namespace| namespace != own) {
-            return Ok(());
-        }
-        std::thread::yield_now();
+/// Waits until the child says that it is in its namespaces. One that ends without a word has failed.
+fn wait_for_namespace(mut child: &UnixStream, patience: Duration) -> Result<()> {
+    child.set_read_timeout(Some(patience)).context("failed to set a socket's time-out")?;
+    let mut word = [0; ENTERED.len()];
+    if child.read_exact(&mut word).is_ok() && &word == ENTERED {
+        return Ok(());
     }
     Err(Failure::new(Fault::Environment, "the build could not enter a user namespace")
         .remedy(namespace_remedy())
@@ -205,6 +210,8 @@ pub fn enter(arguments: &[String]) -> Result<()> {
     if arguments.first().is_some_and(|argument| argument == "--probe") {
         return Ok(());
     }
+    let written = nix::unistd::write(std::io::stdin(), ENTERED).context("failed to tell the parent")?;
+    anyhow::ensure!(written == ENTERED.len(), "failed to tell the parent");
     // No more than the word is read: what follows it belongs to the program that this becomes.
     let mut word = [0_u8; GO.len()];
     for byte in &mut word {
@@ -226,13 +233,28 @@ pub fn enter(arguments: &[String]) -> Result<()> {
         None::<&str>,
     )
     .context("failed to make the mounts private")?;
+    // The mask of whoever builds decides no mode of an image.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let error = Command::new("/proc/self/exe").args(arguments).exec();
     Err(error).context("failed to become the build")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::subordinate_range;
+    use super::*;
+
+    #[test]
+    fn a_child_says_that_it_is_in_its_namespaces() {
+        let (parent, mut child) = UnixStream::pair().unwrap();
+        let short = Duration::from_millis(10);
+        assert!(wait_for_namespace(&parent, short).is_err(), "it has said nothing");
+        child.write_all(ENTERED).unwrap();
+        wait_for_namespace(&parent, PATIENCE).unwrap();
+        child.write_all(b"no\n").unwrap();
+        assert!(wait_for_namespace(&parent, PATIENCE).is_err());
+        drop(child);
+        assert!(wait_for_namespace(&parent, PATIENCE).is_err(), "it has ended");
+    }
 
     #[test]
     fn finds_a_large_enough_range_by_name_or_id() {

@@ -16,7 +16,8 @@ use flate2::read::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
 use crate::bake::foreign::Bad;
-use crate::bake::packages::{self, Packages};
+use crate::bake::packages::Packages;
+use crate::bake::pinned;
 use crate::bake::rootfs::Rootfs;
 use crate::plan::layer::{BundleSource, PlannedBundle};
 use crate::report::{Failure, Fault};
@@ -36,7 +37,7 @@ pub fn bake(bundle: &PlannedBundle, root: &Rootfs, cache: &Packages, offline: bo
     match &bundle.from {
         BundleSource::File(path) => unpack(path, &path.display().to_string(), bundle.sha256, root),
         BundleSource::Url(url) => {
-            let path = packages::fetch_pinned(cache, url, bundle.sha256, offline)?;
+            let path = pinned::fetch(cache, url, bundle.sha256, offline)?;
             unpack(&path, url, bundle.sha256, root)
         }
     }
