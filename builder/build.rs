@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for (name, rooms) in [("HABUILD_BAKE_ID", &["bake", "sys"][..]), ("HABUILD_DISK_ID", &["assemble", "export"])] {
+    for (name, rooms) in
+        [("HABUILD_BAKE_ID", &["bake", "sys"][..]), ("HABUILD_DISK_ID", &["assemble", "export", "formats"])]
+    {
         let mut files: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
         for room in rooms {
             let room = Path::new("src").join(room);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use habuild::assemble::gpt::Guid;
-use habuild::assemble::verity;
+use habuild::formats::gpt::Guid;
+use habuild::formats::verity;
 
 use crate::{noise, run, text};
 

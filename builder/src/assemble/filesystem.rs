@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::gpt::Guid;
 use super::settle;
 use crate::bake::docker::marks::Mark;
+use crate::formats::gpt::Guid;
 use crate::report::{self, Failure, Fault};
 use crate::sys::enter::Overlay;
 use crate::sys::file::{self, Scratch};

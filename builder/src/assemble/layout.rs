@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::gpt::{self, Guid, Partition, Table};
+use crate::formats::gpt::{self, Guid, Partition, Table};
 use crate::sys::digest::Digest;
 
 /// The alignment of every partition, in bytes.

@@ -1,14 +1,11 @@
 //! Stage 4: one raw disk from the layers. Regular files only: no loop device, no mount that the host sees.
 
 pub mod boot;
-pub mod fat;
 pub mod filesystem;
-pub mod gpt;
 pub mod layout;
 pub mod lint;
 pub mod places;
 pub mod settle;
-pub mod verity;
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -20,6 +17,8 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::bake::rootfs::Rootfs;
 use crate::bake::{Baked, pack};
+use crate::formats::fat::FatVolume;
+use crate::formats::verity;
 use crate::plan::Plan;
 use crate::report::{self, Event, Failure, Fault};
 use crate::sys::digest::Digest;
@@ -27,7 +26,6 @@ use crate::sys::enter::Overlay;
 use crate::sys::file::Scratch;
 use crate::sys::sparse;
 use boot::ESP_SIZE;
-use fat::FatVolume;
 use filesystem::{State, Tools};
 use layout::{BIOS_BOOT_SIZE, Layout, MIB, Role, derived};
 

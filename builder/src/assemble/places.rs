@@ -9,8 +9,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::gpt::Guid;
 use crate::bake::rootfs::Rootfs;
+use crate::formats::gpt::Guid;
 use crate::sys::file;
 
 /// Directories of the root that are links into `/var`: name, place, mode.
