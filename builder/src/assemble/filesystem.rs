@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use uuid::Uuid;
 
 use super::settle;
 use crate::bake::docker::marks::Mark;
-use crate::formats::gpt::Guid;
 use crate::report::{self, Failure, Fault};
 use crate::sys::enter::Overlay;
 use crate::sys::file::{self, Scratch};
@@ -80,7 +80,7 @@ pub struct State<'a> {
     /// Its length in bytes.
     pub size: u64,
     /// Its UUID, and the seed of its directories' hashes.
-    pub uuid: Guid,
+    pub uuid: Uuid,
     /// The time of everything that has none of its own.
     pub epoch: i64,
     /// What the tree cannot hold.

@@ -8,9 +8,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use uuid::Uuid;
 
 use crate::bake::rootfs::Rootfs;
-use crate::formats::gpt::Guid;
 use crate::sys::file;
 
 /// Directories of the root that are links into `/var`: name, place, mode.
@@ -43,7 +43,7 @@ TimeoutSec=infinity
 ";
 
 /// Gives the mounted root of an image its places.
-pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
+pub fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
     for (name, place, mode) in LINKS {
         move_into_var(root, name, place, mode)?;
     }
