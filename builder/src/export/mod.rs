@@ -145,3 +145,31 @@ pub fn prepare_output(directory: &Path) -> Result<()> {
             .into()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_manifest_removes_its_artifacts_and_nothing_outside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (out, victim) = (directory.path().join("out"), directory.path().join("victim"));
+        fs::write(&victim, "mine").unwrap();
+        let commit = |old: &str| {
+            fs::create_dir_all(&out).unwrap();
+            fs::write(out.join("old.raw"), "old").unwrap();
+            fs::write(out.join(manifest::FILE), manifest::tests::manifest(old).text().unwrap()).unwrap();
+            let staging = Staging::new(&out).unwrap();
+            for name in ["new.raw", "lock", SUMS, manifest::FILE] {
+                fs::write(staging.path.join(name), "new").unwrap();
+            }
+            staging.commit(&manifest::tests::manifest("new.raw"), "lock").unwrap();
+            out.join("old.raw").exists()
+        };
+        assert!(!commit("old.raw"));
+        for outside in [victim.to_str().unwrap(), "../victim"] {
+            assert!(commit(outside));
+            assert!(victim.exists(), "{outside}");
+        }
+    }
+}
