@@ -164,43 +164,62 @@ fn is_plain(file: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::Write as _;
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
 
-    /// A manifest of one artifact with that file name.
+    const IMAGE: &str = r#"{"name": "node", "layers": ["base"],
+        "base": {"distribution": "ubuntu", "release": "noble", "architecture": "amd64"}, "harbor": null,
+        "disk": {"root": {"filesystem": "squashfs", "verity": true}, "var_size": 1, "firmware": ["bios"]},
+        "artifacts": {"formats": ["raw"]}}"#;
+
+    /// A manifest of one artifact, `raw`, with that file name.
     pub(in crate::export) fn manifest(file: &str) -> Manifest {
-        let digest = Digest::of(b"");
-        let file = serde_json::Value::from(file);
+        let (key, raw, file) = (Digest::of(b""), Digest::of(b"raw"), serde_json::Value::from(file));
+        let artifact = format!(r#"{{"file": {file}, "format": "raw", "size": 3, "sha256": "{raw}"}}"#);
         let text = format!(
-            r#"{{"version": 1, "habuild": "0.1.0", "image": {{"name": "node", "layers": ["base"],
-                "base": {{"distribution": "ubuntu", "release": "noble", "architecture": "amd64"}}, "harbor": null,
-                "disk": {{"root": {{"filesystem": "squashfs", "verity": true}}, "var_size": 1, "firmware": ["bios"]}},
-                "artifacts": {{"formats": ["raw"]}}}},
-                "epoch": 1700000000, "disk": "{digest}", "root_hash": "{digest}", "command_line": "", "layers": [],
-                "tools": "{digest}", "packages": [],
-                "artifacts": [{{"file": {file}, "format": "raw", "size": 3, "sha256": "{digest}"}}]}}"#
+            r#"{{"version": 1, "habuild": "0.1.0", "image": {IMAGE}, "epoch": 1700000000, "disk": "{key}",
+                "root_hash": "{key}", "command_line": "", "layers": [], "tools": "{key}", "packages": [],
+                "artifacts": [{artifact}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn plan() -> Plan {
+        let key = Digest::of(b"");
+        let tools = format!(r#"{{"name":"tools","key":"{key}","inputs":"","request":[],"packages":[],"steps":[]}}"#);
+        let text = format!(
+            r#"{{"image": {IMAGE}, "epoch": 1700000000, "layers": [], "tools": {tools}, "initrd": "{key}",
+                "disk": "{key}"}}"#
         );
         serde_json::from_str(&text).unwrap()
     }
 
     #[test]
-    fn what_lies_beside_the_artifacts_must_be_there_and_fit() {
+    fn an_output_directory_stands_only_if_all_of_it_is_there() {
         let directory = tempfile::tempdir().unwrap();
-        let manifest = manifest("node.raw");
+        let (manifest, plan) = (manifest("node.raw"), plan());
         let text = manifest.text().unwrap();
-        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
         let beside = [(FILE, text.as_str()), ("node.lock", "lock")];
         let sums = manifest.sums(&beside.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes()))));
-        let all = beside.into_iter().chain([(super::super::SUMS, sums.as_str())]);
+        let all = beside.into_iter().chain([(super::super::SUMS, sums.as_str()), ("node.raw", "raw")]);
+        let write = |name: &str, text: &str| {
+            let mut file = fs::File::create(directory.path().join(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+        };
         all.clone().for_each(|(name, text)| write(name, text));
-        assert!(manifest.beside_stands(directory.path(), "node.lock"));
+        let stands = |lock: &str| manifest.stands(&plan, directory.path(), lock, true);
+        assert!(stands("node.lock"));
         for (name, text) in all {
             fs::remove_file(directory.path().join(name)).unwrap();
-            assert!(!manifest.beside_stands(directory.path(), "node.lock"), "{name} is gone");
-            write(name, "changed");
-            assert!(!manifest.beside_stands(directory.path(), "node.lock"), "{name} is another");
+            assert!(!stands("node.lock"), "{name} is gone");
+            write(name, &"x".repeat(text.len()));
+            assert!(!stands("node.lock"), "{name} is another");
             write(name, text);
         }
-        assert!(!manifest.beside_stands(directory.path(), "another.lock"));
+        assert!(!stands("another.lock"));
     }
 
     #[test]
