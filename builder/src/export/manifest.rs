@@ -203,7 +203,7 @@ pub(super) mod tests {
         let text = manifest.text().unwrap();
         let beside = [(FILE, text.as_str()), ("node.lock", "lock")];
         let sums = manifest.sums(&beside.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes()))));
-        let all = beside.into_iter().chain([(super::super::SUMS, sums.as_str()), ("node.raw", "raw")]);
+        let all = beside.into_iter().chain([(crate::export::SUMS, sums.as_str()), ("node.raw", "raw")]);
         let write = |name: &str, text: &str| {
             let mut file = fs::File::create(directory.path().join(name)).unwrap();
             file.write_all(text.as_bytes()).unwrap();
