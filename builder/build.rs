@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 /// The environment variables that the crate is compiled with, and the directories of sources that they stand for.
 const IDS: [(&str, &[&str]); 2] = [
     ("HABUILD_BAKE_ID", &["src/bake", "src/sys", "../firstboot/contract/src/harbor"]),
-    ("HABUILD_DISK_ID", &["src/assemble", "src/export"]),
+    ("HABUILD_DISK_ID", &["src/assemble", "src/export", "src/formats"]),
 ];
 
 /// Crates that write bits of a layer or a disk: tars, compressed streams, JSON. What the others compute has one right

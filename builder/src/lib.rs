@@ -10,7 +10,7 @@
 //! | [`assemble`] | layers | one raw disk |
 //! | [`export`] | disk | artifacts, manifest, checksums |
 //!
-//! Beside them: [`boot`] starts an artifact under QEMU, [`report`] says what went wrong and whose fault it is,
+//! Beside them: [`formats`] holds the file and disk formats written here, [`boot`] starts an artifact under QEMU, [`report`] says what went wrong and whose fault it is,
 //! [`sys`] is the only room that starts processes and enters namespaces, [`cli`] is the command table.
 
 pub mod assemble;
@@ -18,6 +18,7 @@ pub mod bake;
 pub mod boot;
 pub mod cli;
 pub mod export;
+pub mod formats;
 pub mod plan;
 pub mod report;
 pub mod spec;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use habuild::assemble::fat::{FatContent, FatTree, FatVolume};
+use habuild::formats::fat::{FatContent, FatTree, FatVolume};
 
 use crate::{noise, run, text};
 

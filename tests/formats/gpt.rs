@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use habuild::assemble::layout::{Layout, MIB, Role};
+use habuild::formats::gpt::Table;
 use habuild::sys::digest::Digest;
 
 use crate::{run, text};
@@ -26,6 +27,7 @@ fn sfdisk_and_sgdisk_read_the_nodes_table_as_it_was_meant() {
         let mut out = File::options().create(true).truncate(false).write(true).open(&disk).unwrap();
         out.set_len(size).unwrap();
         table.write(&mut out, size, &[0xeb; 440]).unwrap();
+        assert_eq!(Table::read(&mut File::open(&disk).unwrap(), size).unwrap(), table);
 
         let said = run("sfdisk", &["--verify", text(&disk)]);
         assert!(said.contains("No errors detected."), "{said}");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use habuild::export::qcow2::{self, Options};
+use habuild::formats::qcow2::{self, Options};
 
 use crate::{noise, run, text};
 

@@ -4,17 +4,18 @@ use super::{File, files, nothing};
 
 /// The rooms of the builder, and the rooms that each may name besides itself.
 ///
-/// A stage names the ones before it, for their values; `sys` and `report` name no stage. Not here: `cli`, the table
+/// A stage names the ones before it, for their values; `sys`, `report` and `formats` name no stage. Not here: `cli`, the table
 /// that joins them all.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("report", &[]),
     ("sys", &["report"]),
+    ("formats", &["report", "sys"]),
     ("spec", &["report", "sys"]),
     ("plan", &["report", "sys", "spec"]),
     ("bake", &["report", "sys", "spec", "plan"]),
-    ("assemble", &["report", "sys", "spec", "plan", "bake"]),
-    ("export", &["report", "sys", "spec", "plan", "bake", "assemble"]),
-    ("boot", &["report", "sys", "spec", "export"]),
+    ("assemble", &["report", "sys", "spec", "plan", "bake", "formats"]),
+    ("export", &["report", "sys", "spec", "plan", "bake", "assemble", "formats"]),
+    ("boot", &["report", "sys", "spec", "formats"]),
 ];
 
 /// What the contract may use of the standard library: nothing that reaches outside the process.

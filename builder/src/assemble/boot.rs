@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::fat::{FatContent, FatTree};
 use super::filesystem::Tools;
-use super::gpt::SECTOR;
 use super::layout::{BIOS_BOOT_SIZE, derived};
+use crate::formats::fat::{FatContent, FatTree};
+use crate::formats::gpt::SECTOR;
 use crate::spec::image::Firmware;
 use crate::sys::digest::Digest;
 use crate::sys::file;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use uuid::Uuid;
+use walkdir::WalkDir;
 
-use super::gpt::Guid;
 use super::settle;
 use crate::bake::docker::marks::Mark;
 use crate::report::{self, Failure, Fault};
@@ -15,6 +16,9 @@ use crate::sys::sandbox::Sandbox;
 /// Where a sandbox shows the image's tree, and where it writes.
 const TREE: &str = "/run/tree";
 const OUT: &str = "/run/out";
+
+/// The kinds of extended attributes that squashfs stores.
+const STORED: [&str; 3] = ["user.", "trusted.", "security."];
 
 /// The tools layer, mounted so that a program may write where it likes; nothing of that is kept.
 #[derive(Debug)]
@@ -60,18 +64,62 @@ pub fn squashfs(tools: &Tools, tree: &Path, empty: &Path, out: &Path, epoch: i64
         "3",
         "-b",
         "262144",
-        "-xattrs",
         "-mkfs-time",
     ];
+    let attributes = attribute_options(tools, tree, out)?;
     tools
         .sandbox(out)
         .bind_read_only(tree, TREE)
         .bind_read_only(empty, "/run/tree/var")
-        .command("mksquashfs", arguments.into_iter().map(str::to_owned).chain([epoch.to_string()]))?
+        .command("mksquashfs", arguments.into_iter().map(str::to_owned).chain([epoch.to_string()]).chain(attributes))?
         .run_logged()
         .context("failed to make the root file system")?;
     let image = out.join("root.img");
     Ok(image)
+}
+
+/// mksquashfs' options by which the root carries `security.capability` and no other extended attribute, whatever the
+/// host's file system and its security modules give every file.
+fn attribute_options(tools: &Tools, tree: &Path, out: &Path) -> Result<Vec<String>> {
+    let version = tools.sandbox(out).command("mksquashfs", ["-version"])?.output_text()?;
+    if can_choose_attributes(&version) {
+        return Ok(["-xattrs-include", "^security\\.capability$"].map(str::to_owned).into());
+    }
+    // bookworm's 4.5.1 takes all or none.
+    if let Some((path, name)) = foreign_attribute(tree)? {
+        let words = format!("the host's file system gives {} the attribute {name}", path.display());
+        return Err(Failure::new(Fault::Environment, format!("{words}, and this release's mksquashfs would keep it"))
+            .remedy("name a --cache on a file system without such attributes, or bake an image of a newer release")
+            .into());
+    }
+    Ok(vec!["-xattrs".to_owned()])
+}
+
+/// The first file with an extended attribute that squashfs would store and no image carries, and the attribute.
+fn foreign_attribute(tree: &Path) -> Result<Option<(PathBuf, String)>> {
+    // A list is at most 64 KiB (linux/limits.h, XATTR_LIST_MAX).
+    let mut names = vec![0_u8; 1 << 16];
+    for entry in WalkDir::new(tree) {
+        let entry = entry.with_context(|| format!("failed to walk {}", tree.display()))?;
+        let length = match rustix::fs::llistxattr(entry.path(), &mut names[..]) {
+            Ok(length) => length,
+            Err(rustix::io::Errno::OPNOTSUPP) => continue,
+            Err(error) => return Err(error).with_context(|| format!("failed to read {}", entry.path().display())),
+        };
+        let stored = |name: &&[u8]| STORED.iter().any(|start| name.starts_with(start.as_bytes()));
+        let mut foreign = names[..length].split(|byte| *byte == 0).filter(stored);
+        if let Some(name) = foreign.find(|name| *name != b"security.capability") {
+            return Ok(Some((entry.path().into(), String::from_utf8_lossy(name).into_owned())));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a mksquashfs knows `-xattrs-include`: from 4.6 on.
+fn can_choose_attributes(version: &str) -> bool {
+    let numbers = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let mut parts = numbers.unwrap_or_default().split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next(), parts.next()) >= (Some(4), Some(6))
 }
 
 /// What the state file system is made of, besides its tree.
@@ -80,7 +128,7 @@ pub struct State<'a> {
     /// Its length in bytes.
     pub size: u64,
     /// Its UUID, and the seed of its directories' hashes.
-    pub uuid: Guid,
+    pub uuid: Uuid,
     /// The time of everything that has none of its own.
     pub epoch: i64,
     /// What the tree cannot hold.
@@ -129,4 +177,33 @@ pub fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> Result<P
         .context("failed to settle the state file system")?;
     settle::check(&output.stderr).context("failed to settle the state file system")?;
     Ok(out.join("state.img"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_an_attribute_that_no_image_carries() {
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let file = directory.path().join("file");
+        file::write(&file, "x").unwrap();
+        assert_eq!(foreign_attribute(directory.path()).unwrap(), None);
+        rustix::fs::lsetxattr(&file, "user.label", b"x", rustix::fs::XattrFlags::empty()).unwrap();
+        assert_eq!(foreign_attribute(directory.path()).unwrap(), Some((file, "user.label".into())));
+    }
+
+    #[test]
+    fn knows_which_mksquashfs_can_choose() {
+        for (version, can) in [
+            ("mksquashfs version 4.6.1 (2023/03/25)", true),
+            ("mksquashfs version 4.7.2 (2025/09/01)", true),
+            ("mksquashfs version 5.0 (2030/01/01)", true),
+            ("mksquashfs version 4.5.1 (2022/03/17)", false),
+            ("mksquashfs version 4.5 (2021/07/22)", false),
+            ("", false),
+        ] {
+            assert_eq!(can_choose_attributes(version), can, "{version}");
+        }
+    }
 }

@@ -4,8 +4,9 @@
 //! end holds the backup table.
 
 use anyhow::{Context as _, Result};
+use uuid::{Builder, Uuid};
 
-use super::gpt::{self, Guid, Partition, Table};
+use crate::formats::gpt::{self, Partition, Table};
 use crate::sys::digest::Digest;
 
 /// The alignment of every partition, in bytes.
@@ -14,15 +15,15 @@ pub const MIB: u64 = 1 << 20;
 pub const BIOS_BOOT_SIZE: u64 = MIB;
 
 /// GRUB's core image on a BIOS machine ("Hah!IdontNeedEFI").
-pub const BIOS_BOOT: Guid = Guid::new(0x21686148_6449_6E6F_744E_656564454649);
+pub const BIOS_BOOT: Uuid = Uuid::from_u128(0x21686148_6449_6E6F_744E_656564454649);
 /// The EFI system partition (UEFI specification).
-pub const ESP: Guid = Guid::new(0xC12A7328_F81F_11D2_BA4B_00A0C93EC93B);
+pub const ESP: Uuid = Uuid::from_u128(0xC12A7328_F81F_11D2_BA4B_00A0C93EC93B);
 /// An x86-64 root file system (Discoverable Partitions Specification).
-pub const ROOT_X86_64: Guid = Guid::new(0x4F68BCE3_E8CD_4DB1_96E7_FBCAF984B709);
+pub const ROOT_X86_64: Uuid = Uuid::from_u128(0x4F68BCE3_E8CD_4DB1_96E7_FBCAF984B709);
 /// The dm-verity tree of an x86-64 root (Discoverable Partitions Specification).
-pub const ROOT_X86_64_VERITY: Guid = Guid::new(0x2C7357ED_EBD2_46D9_AEC1_23D437EC2BF5);
+pub const ROOT_X86_64_VERITY: Uuid = Uuid::from_u128(0x2C7357ED_EBD2_46D9_AEC1_23D437EC2BF5);
 /// `/var` (Discoverable Partitions Specification).
-pub const VAR: Guid = Guid::new(0x4D21B016_B534_45C2_A9FB_5C16E091FD2D);
+pub const VAR: Uuid = Uuid::from_u128(0x4D21B016_B534_45C2_A9FB_5C16E091FD2D);
 
 /// What a partition is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +55,7 @@ impl Role {
 
     /// The partition's type.
     #[must_use]
-    pub fn kind(self) -> Guid {
+    pub fn kind(self) -> Uuid {
         match self {
             Self::BiosBoot => BIOS_BOOT,
             Self::Esp => ESP,
@@ -144,20 +145,21 @@ impl Layout {
 }
 
 /// The GUID by which `systemd-veritysetup-generator` finds the root (first half of the root hash) and its tree (last).
-fn of_root_hash(root_hash: &Digest, role: Role) -> Guid {
+fn of_root_hash(root_hash: &Digest, role: Role) -> Uuid {
     let half = if role == Role::Root { &root_hash.0[..16] } else { &root_hash.0[16..] };
     let mut bytes = [0; 16];
     bytes.copy_from_slice(half);
-    Guid(bytes)
+    Uuid::from_bytes(bytes)
 }
 
 /// The GUID of a part of this image that nothing else prescribes; also for file systems' UUIDs.
 #[must_use]
-pub fn derived(identity: &Digest, name: &str) -> Guid {
+pub fn derived(identity: &Digest, name: &str) -> Uuid {
     let digest = Digest::of(&[identity.0.as_slice(), name.as_bytes()].concat());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.0[..16]);
-    Guid::custom(bytes)
+    // Version 8, RFC 9562: all bits are kept but the six that say so.
+    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 #[cfg(test)]

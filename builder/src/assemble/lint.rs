@@ -39,7 +39,7 @@ pub const LINTS: [Lint; 9] = [
     },
     Lint {
         name: "places",
-        description: "writable places are as designed: /home, /root, /srv, /mnt lead into /var, /boot is empty",
+        description: "writable places are as designed: /home, /root, /srv, /mnt lead into /var, /boot is empty; everyone may enter /",
         look: writable_places,
     },
     Lint {
@@ -170,6 +170,12 @@ fn writable_places(root: &Rootfs) -> Result<Vec<String>> {
             found.push(format!("{path} is missing or not empty"));
         }
     }
+    for directory in ["/", "/etc", "/usr", "/var", "/var/lib", "/var/lib/habuild/etc"] {
+        let mode = root.join(directory)?.metadata().map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
+        if mode != 0o755 {
+            found.push(format!("{directory}: its mode is {mode:04o}, not 0755"));
+        }
+    }
     for directory in ["/boot", "/tmp", "/run"] {
         found.extend(
             root.list(directory)?.into_iter().map(|name| format!("{directory}/{name} would be hidden or is not used")),
@@ -199,3 +205,7 @@ fn boot_units(root: &Rootfs) -> Result<Vec<String>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+#[path = "lint_tests.rs"]
+mod tests;

@@ -4,12 +4,12 @@
 //! and mountpoints are links into it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use uuid::Uuid;
 
-use super::gpt::Guid;
 use crate::bake::rootfs::Rootfs;
 use crate::sys::file;
 
@@ -43,11 +43,18 @@ TimeoutSec=infinity
 ";
 
 /// Gives the mounted root of an image its places.
-pub fn shape(root: &Rootfs, state: Guid, epoch: i64) -> Result<()> {
+pub fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
     for (name, place, mode) in LINKS {
         move_into_var(root, name, place, mode)?;
     }
-    for (path, mode) in [(ETC_UPPER, 0o755), (ETC_WORK, 0o755), ("/var/lib/habuild", 0o700), ("/boot", 0o755)] {
+    let directories = [
+        ("/var/lib/habuild", 0o700),
+        ("/var/lib/habuild/etc", 0o755),
+        (ETC_UPPER, 0o755),
+        (ETC_WORK, 0o755),
+        ("/boot", 0o755),
+    ];
+    for (path, mode) in directories {
         let at = root.make_directory(path)?;
         set_mode(&at, mode)?;
     }
@@ -100,7 +107,10 @@ fn move_content(from: &Path, to: &Path) -> Result<()> {
         if metadata.is_dir() {
             file::make_directory(&to)?;
             move_content(&from, &to)?;
-            set_mode(&to, metadata.permissions().mode() & 0o7777)?;
+            // The owner first: a change of it takes the set-group-id bit away.
+            chown(&to, Some(metadata.uid()), Some(metadata.gid()))
+                .with_context(|| format!("failed to set the owner of {}", to.display()))?;
+            set_mode(&to, metadata.mode() & 0o7777)?;
         } else {
             file::rename(&from, &to)?;
         }
@@ -108,7 +118,85 @@ fn move_content(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn set_mode(at: &Path, mode: u32) -> Result<()> {
+pub(super) fn set_mode(at: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(at, fs::Permissions::from_mode(mode))
         .with_context(|| format!("failed to set the mode of {}", at.display()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::sys::cmd::Cmd;
+
+    /// Runs the test `name` again in a process of its own, as root of a user namespace if need be and under umask
+    /// 077, and says that it did; `false` in that process. A umask is the whole process's, as other tests would see.
+    pub(in crate::assemble) fn again_under_umask_077(name: &str) -> bool {
+        const AGAIN: &str = "HABUILD_TEST_AGAIN";
+        if std::env::var_os(AGAIN).is_some() {
+            return false;
+        }
+        let root = nix::unistd::geteuid().is_root();
+        let namespace = if root { "exec" } else { "exec unshare --user --map-root-user --map-auto" };
+        let script = format!("umask 077 && {namespace} \"$0\" --exact --nocapture {name}");
+        let test = std::env::current_exe().unwrap();
+        let said = Cmd::program("sh").args(["-c", &script]).arg(test).env(AGAIN, "1").output_text().unwrap();
+        assert!(said.contains("1 passed"), "{name} was not run: {said}");
+        true
+    }
+
+    fn mode_and_owner(path: &Path) -> (u32, u32, u32) {
+        let metadata = path.symlink_metadata().unwrap();
+        (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+    }
+
+    #[test]
+    fn what_is_made_has_its_mode_under_any_umask() {
+        if again_under_umask_077("assemble::places::tests::what_is_made_has_its_mode_under_any_umask") {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let root = Rootfs::new(directory.path());
+        for name in ["home", "root", "srv", "mnt", "var", "etc", "usr"] {
+            let at = directory.path().join(name);
+            fs::create_dir(&at).unwrap();
+            set_mode(&at, 0o755).unwrap();
+        }
+        shape(&root, Uuid::nil(), 5).unwrap();
+        for (path, mode) in [
+            ("var", 0o755),
+            ("var/lib/habuild", 0o700),
+            ("var/lib/habuild/etc", 0o755),
+            ("var/lib/habuild/etc/upper", 0o755),
+            ("var/lib/habuild/etc/work", 0o755),
+            ("var/home", 0o755),
+            ("var/root", 0o700),
+            ("boot", 0o755),
+        ] {
+            let found = mode_and_owner(&directory.path().join(path)).0;
+            assert_eq!(found, mode, "{path}: {found:o}");
+        }
+    }
+
+    #[test]
+    fn what_packages_put_into_a_home_keeps_owner_and_mode() {
+        let name = "assemble::places::tests::what_packages_put_into_a_home_keeps_owner_and_mode";
+        if again_under_umask_077(name) {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("srv"), directory.path().join("var-srv"));
+        let inner = from.join("git/deep");
+        fs::create_dir_all(&inner).unwrap();
+        fs::create_dir(&to).unwrap();
+        fs::write(inner.join("file"), "x").unwrap();
+        for (path, mode, uid, gid) in [("git/deep/file", 0o640, 7, 8), ("git/deep", 0o2750, 5, 6), ("git", 0o711, 3, 4)]
+        {
+            chown(from.join(path), Some(uid), Some(gid)).unwrap();
+            set_mode(&from.join(path), mode).unwrap();
+        }
+        move_content(&from, &to).unwrap();
+        assert_eq!(mode_and_owner(&to.join("git/deep/file")), (0o640, 7, 8));
+        assert_eq!(mode_and_owner(&to.join("git/deep")), (0o2750, 5, 6));
+        assert_eq!(mode_and_owner(&to.join("git")), (0o711, 3, 4));
+    }
 }

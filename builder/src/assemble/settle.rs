@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use walkdir::WalkDir;
 
 use crate::bake::docker::marks::{self, Mark, What};
@@ -65,6 +65,9 @@ pub(super) fn script(var: &Path, marks: &[Mark], epoch: i64, out: &Path, seen: &
         }
     }
     for (path, time) in made {
+        // `mknod` would give the directory a second entry of that name, and say nothing.
+        let there = var.join(path.strip_prefix("/").unwrap_or(path)).symlink_metadata().is_ok();
+        ensure!(!there, "{} is both a file and a mark", path.display());
         script.times(path, time, epoch)?;
     }
     script.times(Path::new("/"), epoch, epoch)?;
@@ -78,11 +81,15 @@ pub(super) fn script(var: &Path, marks: &[Mark], epoch: i64, out: &Path, seen: &
     Ok(script.bytes)
 }
 
-/// Says what went wrong in a script: `debugfs` goes on after an error and ends well.
+/// Says what went wrong in a script: `debugfs` goes on after an error and exits with 0. On standard error it names
+/// its version, once and first; every other line is a command that it could not carry out.
 pub(super) fn check(said: &[u8]) -> Result<()> {
     let said = String::from_utf8_lossy(said);
-    match said.lines().find(|line| !line.trim().is_empty() && !line.starts_with("debugfs ")) {
-        Some(line) => Err(anyhow::anyhow!("debugfs: {line}")),
+    let mut lines = said.lines().filter(|line| !line.trim().is_empty());
+    let version = lines.next().unwrap_or_default();
+    ensure!(version.starts_with("debugfs "), "debugfs did not begin: {version:?}");
+    match lines.next() {
+        Some(line) => Err(anyhow!("debugfs: {line}")),
         None => Ok(()),
     }
 }
@@ -146,6 +153,7 @@ mod tests {
 
     use super::*;
     use crate::bake::docker::marks::Node;
+    use crate::sys::cmd::Cmd;
 
     #[test]
     fn marks_come_first_and_names_are_bytes() {
@@ -166,6 +174,9 @@ mod tests {
         let text = String::from_utf8_lossy(&script);
         assert!(text.contains("mknod \"sda\" b 8 1\n") && text.contains("/sda\" mode 060640\n"), "{text}");
         assert!(text.contains("/sda\" uid 70000\n") && text.contains("/sda\" mtime @5\n"), "{text}");
+        fs::write(directory.path().join("twice"), "").unwrap();
+        let twice = [Mark { path: "/twice".into(), what: What::Whiteout }];
+        assert!(super::script(directory.path(), &twice, 9, directory.path(), "").is_err());
         let broken = [Mark { path: "/a\nb".into(), what: What::Opaque }];
         assert!(super::script(directory.path(), &broken, 9, directory.path(), "").is_err());
     }
@@ -175,5 +186,33 @@ mod tests {
         assert!(check(b"debugfs 1.47.0 (5-Feb-2023)\n").is_ok());
         let error = check(b"debugfs 1.47.0 (5-Feb-2023)\n/x: File not found by ext2_lookup \n").unwrap_err();
         assert!(error.to_string().contains("/x: File not found"));
+        // Its greeting comes first and once: nothing else of its own is harmless.
+        assert!(check(b"debugfs 1.47.0 (5-Feb-2023)\ndebugfs went wrong\n").is_err());
+        assert!(check(b"").is_err(), "debugfs did not begin");
+    }
+
+    #[test]
+    fn every_command_that_debugfs_could_not_carry_out_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let (image, script) = (directory.path().join("image"), directory.path().join("script"));
+        fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+        Cmd::program("mke2fs").args(["-q", "-t", "ext4"]).arg(&image).run().unwrap();
+        let run = |text: &str| {
+            fs::write(&script, text).unwrap();
+            let debugfs = Cmd::program("debugfs").args(["-w", "-f"]).arg(&script).arg(&image);
+            check(&debugfs.stdout(std::process::Stdio::null()).run().unwrap().stderr)
+        };
+        run("mknod \"pipe\" p\nsif \"/pipe\" mode 010640\nea_set \"/pipe\" trusted.x y\n").unwrap();
+        for failing in [
+            "sif \"/none\" uid 5",
+            "sif \"/pipe\" uid x",
+            "sif \"/pipe\" none 5",
+            "ea_set \"/none\" trusted.x y",
+            "ea_set -f /none \"/pipe\" trusted.x",
+            "cd \"/none\"",
+            "cd \"/pipe\"",
+        ] {
+            assert!(run(&format!("sif \"/pipe\" uid 1\n{failing}\nsif \"/pipe\" uid 2\n")).is_err(), "{failing}");
+        }
     }
 }

@@ -17,8 +17,7 @@ use super::accelerator::{self, Engine, TRIAL_SILENCE};
 use super::console::{Scanner, Sign};
 use super::qemu::{self, Parts};
 use super::terminal::Keyboard;
-use super::{Forward, Options, Until, guest};
-use crate::export::seed;
+use super::{Forward, Options, Until, guest, seed};
 use crate::report::{Failure, Fault};
 use crate::sys::cmd::Running;
 

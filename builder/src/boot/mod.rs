@@ -9,6 +9,7 @@ pub mod console;
 mod guest;
 mod machine;
 mod qemu;
+mod seed;
 mod terminal;
 
 use std::path::PathBuf;

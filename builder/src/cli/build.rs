@@ -42,7 +42,9 @@ struct Job {
 pub(super) fn image(root: &Root, args: &ImageArgs, verbose: bool) -> Result<u8> {
     let prepared = plan::prepare(root, &args.spec, &args.format)?;
     let output = &prepared.output;
-    if Manifest::read(output).is_some_and(|manifest| manifest.stands(&prepared.plan, output, args.verify)) {
+    if Manifest::read(output)
+        .is_some_and(|manifest| manifest.stands(&prepared.plan, output, &prepared.lock_name, args.verify))
+    {
         Event::start("export", &prepared.plan.image.name).done("unchanged", &output.display().to_string());
         return Ok(0);
     }

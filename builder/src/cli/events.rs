@@ -5,8 +5,9 @@
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -205,35 +206,24 @@ impl Speaker {
     }
 }
 
-/// Seconds since 1970 with milliseconds, as RFC 3339 in UTC.
+/// Now, as RFC 3339 in UTC with milliseconds.
 fn now() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    rfc3339(now.as_secs(), now.subsec_millis())
+    Timestamp::try_from(SystemTime::now()).map(rfc3339).unwrap_or_default()
 }
 
-fn rfc3339(seconds: u64, millis: u32) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's `civil_from_days`, for days after 1970.
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) =
-        (day_of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z")
+fn rfc3339(time: Timestamp) -> String {
+    format!("{time:.3}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::*;
 
     #[test]
     fn writes_times() {
-        assert_eq!(rfc3339(0, 0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339(1_582_934_400, 7), "2020-02-29T00:00:00.007Z");
-        assert_eq!(rfc3339(1_714_057_833, 999), "2024-04-25T15:10:33.999Z");
+        let text = |milliseconds| rfc3339(Timestamp::from_millisecond(milliseconds).unwrap());
+        assert_eq!(text(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(text(1_582_934_400_007), "2020-02-29T00:00:00.007Z");
+        assert_eq!(text(1_714_057_833_999), "2024-04-25T15:10:33.999Z");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -102,10 +102,12 @@ impl Manifest {
         }
     }
 
-    /// The manifest of an output directory; `None` when there is none that can be read.
+    /// The manifest of an output directory; `None` when there is none that can be read, or when it names a file that
+    /// no build writes there: what an old manifest names is removed.
     #[must_use]
     pub fn read(directory: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(directory.join(FILE)).ok()?).ok()
+        let manifest: Self = serde_json::from_slice(&fs::read(directory.join(FILE)).ok()?).ok()?;
+        manifest.artifacts.iter().all(|artifact| is_plain(&artifact.file)).then_some(manifest)
     }
 
     /// The manifest as text.
@@ -123,18 +125,113 @@ impl Manifest {
     }
 
     /// Whether `directory` still holds what this manifest says for `plan`: by size and time, and with `read_all` by
-    /// content. Artifacts carry the epoch as their time, so that a file that was touched shows.
+    /// content. Artifacts carry the epoch as their time, so that a file that was touched shows. Manifest, checksums and
+    /// the lock called `lock` must be there and fit one another.
     #[must_use]
-    pub fn stands(&self, plan: &Plan, directory: &Path, read_all: bool) -> bool {
+    pub fn stands(&self, plan: &Plan, directory: &Path, lock: &str, read_all: bool) -> bool {
         let formats: Vec<Format> = self.artifacts.iter().map(|artifact| artifact.format).collect();
         self.disk == plan.disk
             && self.image == plan.image
             && formats == plan.image.artifacts.formats
+            && self.beside_stands(directory, lock)
             && self.artifacts.iter().all(|artifact| {
                 let path = directory.join(&artifact.file);
                 fs::metadata(&path)
                     .is_ok_and(|metadata| metadata.len() == artifact.size && metadata.mtime() == self.epoch)
                     && (!read_all || Digest::of_file(&path).is_ok_and(|(digest, _)| digest == artifact.sha256))
             })
+    }
+}
+
+impl Manifest {
+    /// Whether the files beside the artifacts are as they were written.
+    fn beside_stands(&self, directory: &Path, lock: &str) -> bool {
+        let digest =
+            |name: &str| Digest::of_file(&directory.join(name)).ok().map(|(digest, _)| (name.to_owned(), digest));
+        let others: Option<Vec<_>> = [FILE, lock].into_iter().map(digest).collect();
+        let sums = fs::read_to_string(directory.join(super::SUMS));
+        others.zip(sums.ok()).is_some_and(|(others, sums)| sums == self.sums(&others))
+    }
+}
+
+/// Whether `file` names an artifact in the output directory itself, and none of the files beside the artifacts.
+fn is_plain(file: &str) -> bool {
+    let mut components = Path::new(file).components();
+    let normal =
+        matches!((components.next(), components.next()), (Some(Component::Normal(name)), None) if name == file);
+    normal && !file.starts_with('.') && ![FILE, super::SUMS].contains(&file)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Write as _;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    const IMAGE: &str = r#"{"name": "node", "layers": ["base"],
+        "base": {"distribution": "ubuntu", "release": "noble", "architecture": "amd64"}, "harbor": null,
+        "disk": {"root": {"filesystem": "squashfs", "verity": true}, "var_size": 1, "firmware": ["bios"]},
+        "artifacts": {"formats": ["raw"]}}"#;
+
+    /// A manifest of one artifact, `raw`, with that file name.
+    pub(in crate::export) fn manifest(file: &str) -> Manifest {
+        let (key, raw, file) = (Digest::of(b""), Digest::of(b"raw"), serde_json::Value::from(file));
+        let artifact = format!(r#"{{"file": {file}, "format": "raw", "size": 3, "sha256": "{raw}"}}"#);
+        let text = format!(
+            r#"{{"version": 1, "habuild": "0.1.0", "image": {IMAGE}, "epoch": 1700000000, "disk": "{key}",
+                "root_hash": "{key}", "command_line": "", "layers": [], "tools": "{key}", "packages": [],
+                "artifacts": [{artifact}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn plan() -> Plan {
+        let key = Digest::of(b"");
+        let tools = format!(r#"{{"name":"tools","key":"{key}","inputs":"","request":[],"packages":[],"steps":[]}}"#);
+        let text = format!(
+            r#"{{"image": {IMAGE}, "epoch": 1700000000, "layers": [], "tools": {tools}, "initrd": "{key}",
+                "disk": "{key}"}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn an_output_directory_stands_only_if_all_of_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manifest, plan) = (manifest("node.raw"), plan());
+        let text = manifest.text().unwrap();
+        let beside = [(FILE, text.as_str()), ("node.lock", "lock")];
+        let sums = manifest.sums(&beside.map(|(name, text)| (name.to_owned(), Digest::of(text.as_bytes()))));
+        let all = beside.into_iter().chain([(crate::export::SUMS, sums.as_str()), ("node.raw", "raw")]);
+        let write = |name: &str, text: &str| {
+            let mut file = fs::File::create(directory.path().join(name)).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
+        };
+        all.clone().for_each(|(name, text)| write(name, text));
+        let stands = |lock: &str| manifest.stands(&plan, directory.path(), lock, true);
+        assert!(stands("node.lock"));
+        for (name, text) in all {
+            fs::remove_file(directory.path().join(name)).unwrap();
+            assert!(!stands("node.lock"), "{name} is gone");
+            write(name, &"x".repeat(text.len()));
+            assert!(!stands("node.lock"), "{name} is another");
+            write(name, text);
+        }
+        assert!(!stands("another.lock"));
+    }
+
+    #[test]
+    fn a_manifest_names_plain_files_or_counts_as_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |file: &str| {
+            fs::write(directory.path().join(FILE), manifest(file).text().unwrap()).unwrap();
+            Manifest::read(directory.path())
+        };
+        assert!(read("node.raw").is_some());
+        for bad in ["/etc/passwd", "../x", "a/b", "a/", "", ".", "..", ".hidden", "manifest.json", "SHA256SUMS"] {
+            assert!(read(bad).is_none(), "{bad:?}");
+        }
     }
 }

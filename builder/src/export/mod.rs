@@ -4,9 +4,6 @@
 //! manifest goes first and comes last: without it the output directory counts as empty.
 
 pub mod manifest;
-pub mod qcow2;
-pub mod raw;
-pub mod seed;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,6 +14,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::assemble::Disk;
 use crate::bake::Baked;
+use crate::formats::{qcow2, raw};
 use crate::plan::Plan;
 use crate::report::{self, Event, Failure, Fault};
 use crate::spec::image::Format;
@@ -29,6 +27,9 @@ pub const SUMS: &str = "SHA256SUMS";
 
 /// zlib's level for qcow2 clusters: what the levels above save is not worth their time.
 const DEFLATE_LEVEL: u32 = 6;
+
+/// Writes a disk in one format to an empty file; tells the bytes done and the bytes to do.
+type Convert = fn(&Disk, &mut File, &mut dyn FnMut(u64, u64)) -> Result<()>;
 
 /// Writes the artifacts of `plan` into `directory`; `lock` is the lock's file name and text.
 pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&str, &str)) -> Result<Vec<PathBuf>> {
@@ -52,9 +53,9 @@ pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&st
 }
 
 fn write(format: Format, plan: &Plan, disk: &Disk, staging: &Path) -> Result<Artifact> {
-    let extension = match format {
-        Format::Raw => "raw",
-        Format::Qcow2 => "qcow2",
+    let (extension, convert): (&str, Convert) = match format {
+        Format::Raw => ("raw", |disk, out, progress| raw::write(&disk.path, out, progress)),
+        Format::Qcow2 => ("qcow2", convert_to_qcow2),
     };
     let name = format!("{}.{extension}", plan.image.name);
     let event = Event::start("export", extension);
@@ -65,15 +66,7 @@ fn write(format: Format, plan: &Plan, disk: &Disk, staging: &Path) -> Result<Art
         .create_new(true)
         .open(&path)
         .with_context(|| format!("failed to create {}", path.display()))?;
-    let mut progress = |done: u64, total: u64| report::progress(extension, done, total);
-    match format {
-        Format::Raw => raw::write(&disk.path, &mut out, &mut progress)?,
-        Format::Qcow2 => {
-            let threads = std::thread::available_parallelism().map_or(2, usize::from);
-            let options = qcow2::Options { level: DEFLATE_LEVEL, incompressible: disk.incompressible.clone(), threads };
-            qcow2::write(&disk.path, &mut out, &options, &mut progress)?;
-        }
-    }
+    convert(disk, &mut out, &mut |done, total| report::progress(extension, done, total))?;
     out.sync_all().with_context(|| format!("failed to write {}", path.display()))?;
     drop(out);
     let (sha256, size) = Digest::of_file(&path)?;
@@ -82,6 +75,12 @@ fn write(format: Format, plan: &Plan, disk: &Disk, staging: &Path) -> Result<Art
         .with_context(|| format!("failed to set the time of {}", path.display()))?;
     event.done("written", &format!("{name}, {}", report::size(size)));
     Ok(Artifact { file: name, format, size, sha256 })
+}
+
+fn convert_to_qcow2(disk: &Disk, out: &mut File, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let options = qcow2::Options { level: DEFLATE_LEVEL, incompressible: disk.incompressible.clone(), threads };
+    qcow2::write(&disk.path, out, &options, progress)
 }
 
 /// A directory inside the output directory, removed unless committed.
@@ -145,4 +144,32 @@ pub fn prepare_output(directory: &Path) -> Result<()> {
             .remedy("name another with --output")
             .into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_manifest_removes_its_artifacts_and_nothing_outside() {
+        let directory = tempfile::tempdir().unwrap();
+        let (out, victim) = (directory.path().join("out"), directory.path().join("victim"));
+        fs::write(&victim, "mine").unwrap();
+        let commit = |old: &str| {
+            fs::create_dir_all(&out).unwrap();
+            fs::write(out.join("old.raw"), "old").unwrap();
+            fs::write(out.join(manifest::FILE), manifest::tests::manifest(old).text().unwrap()).unwrap();
+            let staging = Staging::new(&out).unwrap();
+            for name in ["new.raw", "lock", SUMS, manifest::FILE] {
+                fs::write(staging.path.join(name), "new").unwrap();
+            }
+            staging.commit(&manifest::tests::manifest("new.raw"), "lock").unwrap();
+            out.join("old.raw").exists()
+        };
+        assert!(!commit("old.raw"));
+        for outside in [victim.to_str().unwrap(), "../victim"] {
+            assert!(commit(outside));
+            assert!(victim.exists(), "{outside}");
+        }
+    }
 }

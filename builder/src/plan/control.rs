@@ -1,5 +1,8 @@
 //! Debian's control text: stanzas of an index, a Release file's date, apt's simulation. Pure.
 
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
 /// One stanza of a `Packages` file: field names and values, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stanza {
@@ -65,27 +68,10 @@ pub fn date_of_release(text: &str) -> Option<i64> {
 
 /// `Thu, 25 Apr 2024 15:10:33 UTC`, the form of RFC 5322 that archives use.
 fn parse_date(text: &str) -> Option<i64> {
-    let rest = text.split_once(',').map_or(text, |(_, rest)| rest);
-    let mut words = rest.split_whitespace();
-    let day: i64 = words.next()?.parse().ok()?;
-    let name = words.next()?;
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = i64::try_from(months.iter().position(|month| *month == name)?).ok()? + 1;
-    let year: i64 = words.next()?.parse().ok()?;
-    let clock = words.next()?.split(':').map(|part| part.parse().ok()).collect::<Option<Vec<i64>>>()?;
-    let [hours, minutes, seconds] = clock[..] else { return None };
-    matches!(words.next(), Some("UTC" | "GMT" | "+0000") | None)
-        .then(|| days_since_1970(year, month, day) * 86_400 + hours * 3600 + minutes * 60 + seconds)
-}
-
-/// Days from 1970-01-01 in the proleptic Gregorian calendar (Howard Hinnant's `days_from_civil`).
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year - era * 400;
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    let (moment, zone) = text.rsplit_once(' ')?;
+    let moment = DateTime::strptime("%a, %d %b %Y %H:%M:%S", moment).ok()?;
+    let utc = matches!(zone, "UTC" | "GMT" | "+0000");
+    utc.then(|| Offset::UTC.to_timestamp(moment).ok().map(|moment| moment.as_second()))?
 }
 
 #[cfg(test)]

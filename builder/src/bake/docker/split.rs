@@ -6,6 +6,8 @@
 use std::io::{BufWriter, Write};
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::{Compression, GzBuilder, write::GzEncoder};
 use serde::Serialize;
 
@@ -52,7 +54,7 @@ impl<W: Write> SplitWriter<W> {
 
     /// Bytes of the tar that are no file's content.
     pub(super) fn segment(&mut self, bytes: &[u8]) -> Result<()> {
-        let payload = Some(base64(bytes));
+        let payload = Some(STANDARD.encode(bytes));
         self.line(Line { r#type: 2, name: None, name_raw: None, size: 0, payload, position: self.position })
     }
 
@@ -62,9 +64,9 @@ impl<W: Write> SplitWriter<W> {
         self.line(Line {
             r#type: 1,
             name: text.filter(|name| !name.is_empty()),
-            name_raw: text.is_none().then(|| base64(name)),
+            name_raw: text.is_none().then(|| STANDARD.encode(name)),
             size,
-            payload: (size > 0).then(|| base64(&checksum.bytes())),
+            payload: (size > 0).then(|| STANDARD.encode(checksum.bytes())),
             position: self.position,
         })
     }
@@ -83,33 +85,10 @@ impl<W: Write> SplitWriter<W> {
     }
 }
 
-/// `bytes` in base64, padded.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(three.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Read as _;
-
-    #[test]
-    fn base64_is_padded() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
-    }
 
     #[test]
     fn lines_are_docker_s() {

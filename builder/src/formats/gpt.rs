@@ -1,16 +1,17 @@
 //! The GUID partition table: protective MBR, and the primary and backup header with their entries.
 //!
+//! Here a GUID is a [`Uuid`]; on the disk its first three groups are little-endian (UEFI 2.10, appendix A).
+//!
 //! Invariant: what is written depends on nothing but the arguments. Format: UEFI specification 2.10, section 5.
 
-mod guid;
+mod read;
 
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
 
 use anyhow::{Context as _, Result, ensure};
 use flate2::Crc;
-
-pub use self::guid::Guid;
+use uuid::Uuid;
 
 /// Bytes in a sector, the unit of every LBA here.
 pub const SECTOR: u64 = 512;
@@ -23,6 +24,8 @@ pub const NO_AUTO: u64 = 1 << 63;
 /// The most boot code an MBR holds, in bytes.
 pub const BOOT_CODE: usize = 440;
 
+/// Bytes of a header.
+const HEADER: usize = 92;
 const ENTRIES: usize = 128;
 const ENTRY: usize = 128;
 /// Sectors taken by the 128 entries.
@@ -34,9 +37,9 @@ const NAME_UNITS: usize = 36;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// Its type.
-    pub kind: Guid,
+    pub kind: Uuid,
     /// Its own GUID: the PARTUUID.
-    pub guid: Guid,
+    pub guid: Uuid,
     /// Its name, at most 36 UTF-16 units: the PARTLABEL.
     pub name: String,
     /// Its first sector.
@@ -51,7 +54,7 @@ pub struct Partition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// The GUID of the disk.
-    pub disk: Guid,
+    pub disk: Uuid,
     /// The partitions; the first one is number 1.
     pub partitions: Vec<Partition>,
 }
@@ -95,7 +98,7 @@ impl Table {
         for Partition { name, first_lba, sectors, kind, .. } in by_place {
             ensure!(name.encode_utf16().count() <= NAME_UNITS, "partition name {name:?} is longer than {NAME_UNITS}");
             // A type of zero marks an unused entry.
-            ensure!(*sectors > 0 && *kind != Guid::new(0), "partition {name:?} has no sectors or no type");
+            ensure!(*sectors > 0 && !kind.is_nil(), "partition {name:?} has no sectors or no type");
             let end = first_lba.checked_add(*sectors).filter(|end| *first_lba >= free && *end <= end_of_usable);
             free = end.with_context(|| {
                 format!("partition {name:?} at sector {first_lba} overlaps another one or lies outside the disk")
@@ -107,8 +110,8 @@ impl Table {
     fn entries(&self) -> Vec<u8> {
         let mut entries = Vec::with_capacity(ENTRIES * ENTRY);
         for partition in &self.partitions {
-            entries.extend(partition.kind.stored());
-            entries.extend(partition.guid.stored());
+            entries.extend(partition.kind.to_bytes_le());
+            entries.extend(partition.guid.to_bytes_le());
             for number in [partition.first_lba, partition.first_lba + partition.sectors - 1, partition.attributes] {
                 entries.extend(number.to_le_bytes());
             }
@@ -120,23 +123,22 @@ impl Table {
     }
 
     fn header(&self, entries: &[u8], sectors: u64, own: u64, other: u64, entries_lba: u64) -> [u8; SECTOR as usize] {
-        const LENGTH: usize = 92;
         let mut header = [0; SECTOR as usize];
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, b"EFI PART");
         put(8, &0x0001_0000u32.to_le_bytes());
-        put(12, &(LENGTH as u32).to_le_bytes());
+        put(12, &(HEADER as u32).to_le_bytes());
         put(24, &own.to_le_bytes());
         put(32, &other.to_le_bytes());
         put(40, &FIRST_USABLE.to_le_bytes());
         put(48, &(sectors - 2 - ENTRY_SECTORS).to_le_bytes());
-        put(56, &self.disk.stored());
+        put(56, &self.disk.to_bytes_le());
         put(72, &entries_lba.to_le_bytes());
         put(80, &(ENTRIES as u32).to_le_bytes());
         put(84, &(ENTRY as u32).to_le_bytes());
         put(88, &crc32(entries).to_le_bytes());
         // The header's own sum is made while its field is zero.
-        let sum = crc32(&header[..LENGTH]);
+        let sum = crc32(&header[..HEADER]);
         header[16..20].copy_from_slice(&sum.to_le_bytes());
         header
     }
@@ -166,13 +168,13 @@ mod tests {
     use std::io::Cursor;
 
     fn partition(name: &str, first_lba: u64, sectors: u64) -> Partition {
-        let guid = Guid::new(u128::from(first_lba + 1));
-        Partition { kind: Guid::new(1), guid, name: name.to_owned(), first_lba, sectors, attributes: 0 }
+        let guid = Uuid::from_u128(u128::from(first_lba + 1));
+        Partition { kind: Uuid::from_u128(1), guid, name: name.to_owned(), first_lba, sectors, attributes: 0 }
     }
 
     fn write(partitions: &[Partition], boot_code: &[u8]) -> Result<Vec<u8>> {
         let mut out = Cursor::new(Vec::new());
-        Table { disk: Guid::new(7), partitions: partitions.to_vec() }.write(&mut out, 1 << 20, boot_code)?;
+        Table { disk: Uuid::from_u128(7), partitions: partitions.to_vec() }.write(&mut out, 1 << 20, boot_code)?;
         Ok(out.into_inner())
     }
 

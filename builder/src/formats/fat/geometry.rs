@@ -3,6 +3,8 @@
 //! Field names and formulas from Microsoft's "FAT: General Overview of On-Disk Format" 1.03.
 
 use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use jiff::tz::Offset;
 
 use super::FatVolume;
 
@@ -123,28 +125,15 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The stamp of a Unix time in seconds, in UTC, held within what FAT can say: 1980 to 2107.
     pub(super) fn of(epoch: u64) -> Self {
-        const FIRST: u64 = 315_532_800; // 1980-01-01 00:00:00
-        const LAST: u64 = 4_354_819_199; // 2107-12-31 23:59:59
-        let epoch = epoch.clamp(FIRST, LAST);
-        let (mut days, second) = ((epoch - FIRST) / 86_400, epoch % 86_400);
-        let mut year = 1980u64;
-        let leap = |year: u64| year.is_multiple_of(4) && year != 2100;
-        while days >= 365 + u64::from(leap(year)) {
-            days -= 365 + u64::from(leap(year));
-            year += 1;
-        }
-        let mut month = 1u64;
-        for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-            if days < length {
-                break;
-            }
-            days -= length;
-            month += 1;
-        }
+        const FIRST: i64 = 315_532_800; // 1980-01-01 00:00:00
+        const LAST: i64 = 4_354_819_199; // 2107-12-31 23:59:59
+        let second = i64::try_from(epoch).unwrap_or(LAST).clamp(FIRST, LAST);
+        // Within the years above, so it always converts.
+        let at = Offset::UTC.to_datetime(Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH));
         Self {
-            date: ((year - 1980) << 9 | month << 5 | (days + 1)) as u16,
-            time: ((second / 3600) << 11 | (second / 60 % 60) << 5 | (second % 60 / 2)) as u16,
-            hundredths: (second % 2 * 100) as u8,
+            date: ((at.year() - 1980) << 9) as u16 | (at.month() as u16) << 5 | at.day() as u16,
+            time: (at.hour() as u16) << 11 | (at.minute() as u16) << 5 | (at.second() as u16 / 2),
+            hundredths: (at.second() % 2 * 100) as u8,
         }
     }
 }

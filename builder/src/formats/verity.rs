@@ -4,6 +4,8 @@
 //! `veritysetup format --salt --uuid` writes. Format: the kernel's `admin-guide/device-mapper/verity.rst`, and
 //! cryptsetup's wiki page "DMVerity" for the superblock; version 1, blocks of 4096 bytes.
 
+mod read;
+
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -13,8 +15,9 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
-use super::gpt::Guid;
+pub use self::read::{Superblock, verify};
 use crate::sys::digest::Digest;
 
 /// Bytes in a block, of data and of hashes alike.
@@ -28,7 +31,7 @@ const BATCH: usize = 512;
 
 /// Writes the hash device of the file `data` to the file `hash`, which is created or replaced, and returns the root
 /// hash. `data` must be whole blocks; `threads` threads share the hashing.
-pub fn format(data: &Path, hash: &Path, salt: &Salt, uuid: Guid, threads: usize) -> Result<Digest> {
+pub fn format(data: &Path, hash: &Path, salt: &Salt, uuid: Uuid, threads: usize) -> Result<Digest> {
     let file = File::open(data).with_context(|| format!("failed to open {}", data.display()))?;
     let length = file.metadata().with_context(|| format!("failed to stat {}", data.display()))?.len();
     let whole = length > 0 && length.is_multiple_of(BLOCK as u64);
@@ -108,13 +111,13 @@ fn hash_blocks(data: &[u8], salt: &Salt, hashes: &mut [u8]) {
     }
 }
 
-fn superblock(blocks: u64, salt: &Salt, uuid: Guid) -> [u8; BLOCK] {
+fn superblock(blocks: u64, salt: &Salt, uuid: Uuid) -> [u8; BLOCK] {
     let mut superblock = [0; BLOCK];
     let mut put = |at: usize, bytes: &[u8]| superblock[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"verity");
     put(8, &1u32.to_le_bytes()); // version of the superblock
     put(12, &1u32.to_le_bytes()); // hash type: the salt comes first
-    put(16, &uuid.0);
+    put(16, uuid.as_bytes());
     put(32, b"sha256");
     put(64, &(BLOCK as u32).to_le_bytes());
     put(68, &(BLOCK as u32).to_le_bytes());
@@ -136,7 +139,7 @@ mod tests {
             let bytes: Vec<u8> = (0..blocks * BLOCK).map(|i| (i / 99) as u8).collect();
             std::fs::write(&data, &bytes).unwrap();
             let results = [1, 3].map(|threads| {
-                let root = format(&data, &hash, &[5; 32], Guid::new(9), threads).unwrap();
+                let root = format(&data, &hash, &[5; 32], Uuid::from_u128(9), threads).unwrap();
                 (root, std::fs::read(&hash).unwrap())
             });
             assert!(results[0] == results[1], "{blocks} blocks");
@@ -149,7 +152,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         for length in [0, 1, 4097] {
             file.as_file().set_len(length).unwrap();
-            let error = format(file.path(), Path::new("/absent/hash"), &[0; 32], Guid::new(0), 1).unwrap_err();
+            let error = format(file.path(), Path::new("/absent/hash"), &[0; 32], Uuid::from_u128(0), 1).unwrap_err();
             assert!(error.to_string().starts_with(&file.path().display().to_string()), "{error}");
         }
     }

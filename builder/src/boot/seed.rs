@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::assemble::fat::{FatContent, FatTree, FatVolume};
+use crate::formats::fat::{FatContent, FatTree, FatVolume};
 use crate::sys::digest::Digest;
 
 /// Writes a NoCloud seed to a new file at `path`.
 ///
 /// Equal arguments give equal bytes. `network-config` is there and empty: cloud-init then asks for an address on the
 /// first interface by DHCP, and no boot waits for an interface that has another name by then.
-pub fn write_nocloud(path: &Path, user_data: &[u8], instance_id: &str, hostname: &str) -> Result<()> {
+pub(super) fn write_nocloud(path: &Path, user_data: &[u8], instance_id: &str, hostname: &str) -> Result<()> {
     // Quoted as JSON strings, which YAML reads as they are.
     let meta_data = format!(
         "instance-id: {}\nlocal-hostname: {}\n",
