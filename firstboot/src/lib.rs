@@ -6,6 +6,7 @@ pub mod schema;
 
 mod bundle;
 mod cli;
+mod cloud_stage;
 mod command;
 mod configure;
 mod dial;
