@@ -40,7 +40,8 @@ pub fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<L
     let root = Rootfs::new(overlay.path());
     let modules = format!("/usr/lib/modules/{version}");
     root.make_directory(&modules)?;
-    root.write("/etc/modprobe.d/habuild.conf", SOFTDEP.as_bytes(), 0o644)?;
+    // Not in /etc: dracut takes that only for an initrd of one host.
+    root.write("/usr/lib/modprobe.d/habuild.conf", SOFTDEP.as_bytes(), 0o644)?;
     let quiet = [
         "--quiet",
         "--force",
