@@ -2,9 +2,14 @@
 //!
 //! Prints a table and leaves it in `target/bench/table.md`. Everything runs without network, from a package cache that
 //! the preparation fills. Runs alternate, so that a noisy minute touches both sides; a figure is the median.
+//!
+//! With `HABUILD_NEW_IMAGE`, and `HABUILD_OLD_IMAGE` to compare with, it boots these images instead.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and runs what it measures")]
+
+#[path = "bench/boots.rs"]
+mod boots;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +23,10 @@ const RUNS: usize = 3;
 const FORMATS: &str = "raw,qcow2";
 
 fn main() {
+    if let Some(images) = boots::images() {
+        print!("{}", boots::table(&images, RUNS));
+        return;
+    }
     let place = Place::prepare();
     let repository = place.repository();
     let mut times = Times::default();

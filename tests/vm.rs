@@ -11,6 +11,8 @@ mod checks;
 mod corruption;
 #[path = "vm/driver.rs"]
 mod driver;
+#[path = "vm/journal.rs"]
+mod journal;
 #[path = "vm/node.rs"]
 #[allow(dead_code, reason = "the lab needs more of it")]
 mod node;

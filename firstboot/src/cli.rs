@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
+use crate::cloud_stage::{self, Stage};
 use crate::host::Host;
 use crate::located;
 use crate::share::{self, TOKEN_KEY_BITS};
@@ -63,6 +64,9 @@ enum Command {
         #[command(flatten)]
         place: ConfigPlace,
     },
+    /// What cloud-init's units run: start a stage in its one process, and wait for the end
+    #[command(hide = true)]
+    CloudInitStage { stage: Stage },
     /// Settle a share's secrets as the step certificates does, and print their digest
     #[command(hide = true)]
     Settle(SettleArgs),
@@ -117,6 +121,7 @@ pub(crate) fn run() -> ExitCode {
             Ended::Done => ExitCode::SUCCESS,
             Ended::Failed => ExitCode::FAILURE,
         },
+        Command::CloudInitStage { stage } => cloud_init_stage(stage),
         Command::Settle(args) => settle(&args),
         Command::Supervise { machine } => match supervise::run(&Host::new(&machine.root)) {
             Ok(()) => ExitCode::SUCCESS,
@@ -125,6 +130,20 @@ pub(crate) fn run() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+fn cloud_init_stage(stage: Stage) -> ExitCode {
+    match cloud_stage::run(stage, Path::new(cloud_stage::SOCKETS)) {
+        Ok((_, 0)) => ExitCode::SUCCESS,
+        Ok((message, code)) => {
+            eprintln!("cloud-init: {message}");
+            ExitCode::from(code)
+        }
+        Err(error) => {
+            eprintln!("cloud-init does not answer: {error}; look at: systemctl status cloud-init-main");
+            ExitCode::FAILURE
+        }
     }
 }
 

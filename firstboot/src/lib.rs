@@ -4,6 +4,7 @@
 
 mod bundle;
 mod cli;
+mod cloud_stage;
 mod command;
 mod configure;
 mod dial;

@@ -3,6 +3,7 @@
 use habuild::spec::image::Firmware;
 use serde_json::Value;
 
+use super::journal;
 use super::node::{DISK, Node};
 use super::waits;
 
@@ -26,6 +27,11 @@ const CHECKS: &[Check] = &[
             None if text.trim() == "running" => Ok(()),
             _ => Err(text.trim().to_owned()),
         },
+    },
+    Check {
+        name: "the journal has no warning without a reason",
+        script: journal::SCRIPT,
+        judge: |text| none(journal::unexpected(text)),
     },
     Check { name: "/var has grown to the disk's end", script: VAR, judge: var },
     Check { name: "Docker runs a container", script: CONTAINER, judge: |text| expect(text, "the container ran") },
@@ -53,6 +59,11 @@ const CHECKS: &[Check] = &[
         name: "the root is guarded by verity",
         script: "dmsetup table root 2>/dev/null || cat /sys/block/dm-0/dm/uuid",
         judge: |text| expect(&text.to_lowercase().contains("verity").to_string(), "true"),
+    },
+    Check {
+        name: "verity hashes with the processor's instructions",
+        script: "journalctl -b -k -o cat | grep 'verity: sha256 using implementation'",
+        judge: |text| expect(&text.contains("sha256-generic").to_string(), "false"),
     },
     Check {
         name: "/etc is writable",

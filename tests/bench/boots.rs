@@ -1,0 +1,108 @@
+//! What a first boot costs, from power-on to what the console says: `HABUILD_NEW_IMAGE` alone, or next to
+//! `HABUILD_OLD_IMAGE`. Boots alternate, as every run of the bench does.
+//!
+//! Processor seconds of the emulator stand beside the wall's: on a busy host they say more.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Instant;
+
+use habuild::sys::cmd::{Cmd, Running};
+
+/// What is waited for, and the words of its line. The initrd says the first one too: the last such line counts.
+const EVENTS: [(&str, [&str; 2]); 4] = [
+    ("sysinit", ["Reached target", "System Initialization"]),
+    ("Docker", ["Started", "Docker Application Container Engine"]),
+    ("multi-user", ["Reached target", "Multi-User System"]),
+    ("ready", ["habuild: ", "ready"]),
+];
+
+/// Seconds since power-on and processor seconds, for each of [`EVENTS`].
+type Boot = [Option<(f64, f64)>; EVENTS.len()];
+
+/// The images that the environment names: the one to measure, and the one to measure it against.
+pub(crate) fn images() -> Option<Vec<PathBuf>> {
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    let new = path("HABUILD_NEW_IMAGE")?;
+    Some(path("HABUILD_OLD_IMAGE").into_iter().chain([new]).collect())
+}
+
+/// Boots each of `images` `runs` times, in turn; the table of medians, the first image against the last.
+pub(crate) fn table(images: &[PathBuf], runs: usize) -> String {
+    let mut boots: Vec<Vec<Boot>> = vec![Vec::new(); images.len()];
+    for run in 0..runs {
+        for (image, boots) in images.iter().zip(&mut boots) {
+            let boot = boot(image);
+            println!("boot {} of {runs}, {}: {}", run + 1, image.display(), line(&boot));
+            boots.push(boot);
+        }
+    }
+    let mut table = String::from(
+        "| first boot, from power-on to | old | new | new next to old | processor |\n|---|---|---|---|---|\n",
+    );
+    for (index, (name, _)) in EVENTS.iter().enumerate() {
+        let of = |boots: &[Boot], pick: fn((f64, f64)) -> f64| {
+            super::median(&boots.iter().map(|boot| boot[index].map_or(f64::NAN, pick)).collect::<Vec<_>>())
+        };
+        let (old, new) = (&boots[0], &boots[boots.len() - 1]);
+        let (wall, processor) = (|both: (f64, f64)| both.0, |both: (f64, f64)| both.1);
+        table += &format!(
+            "| {name} | {:.0} s | {:.0} s | {:.2} × | {:.2} × |\n",
+            of(old, wall),
+            of(new, wall),
+            of(new, wall) / of(old, wall),
+            of(new, processor) / of(old, processor)
+        );
+    }
+    table
+}
+
+fn line(boot: &Boot) -> String {
+    let said = EVENTS.iter().zip(boot).map(|((name, _), times)| match times {
+        Some((wall, processor)) => format!("{name} {wall:.1} s ({processor:.1} s of processor)"),
+        None => format!("{name} never"),
+    });
+    said.collect::<Vec<_>>().join(", ")
+}
+
+/// Boots `image` until the node is ready, as a newcomer does.
+fn boot(image: &Path) -> Boot {
+    let begun = Instant::now();
+    let mut child = Cmd::program(env!("CARGO_BIN_EXE_habuild"))
+        .arg("boot")
+        .arg(image)
+        .args(["--until", "ready", "--timeout", "1200"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut boot = Boot::default();
+    let mut console = BufReader::new(child.stdout().unwrap());
+    // Bytes, since firmware writes what is no text.
+    let mut bytes = Vec::new();
+    while console.read_until(b'\n', &mut bytes).unwrap() > 0 {
+        let said = String::from_utf8_lossy(&bytes).into_owned();
+        for (event, (_, words)) in boot.iter_mut().zip(EVENTS) {
+            if words.iter().all(|word| said.contains(word)) {
+                *event = Some((begun.elapsed().as_secs_f64(), processor(&child)));
+            }
+        }
+        bytes.clear();
+    }
+    child.wait(&[]).unwrap_or_else(|error| panic!("{}: {error:#}", image.display()));
+    boot
+}
+
+/// Processor seconds that the children of `child` have used: fields 14 and 15 of their `stat`, in hundredths.
+fn processor(child: &Running) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
+    let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    let children: String = children.collect();
+    let used = |pid: &str| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).to_owned();
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+    };
+    children.split_whitespace().map(used).sum()
+}
