@@ -164,6 +164,11 @@ pub(super) mod tests {
         shape(&root, Uuid::nil(), 5).unwrap();
         for (path, mode) in [
             ("var", 0o755),
+            ("var/lib", 0o755),
+            ("var/lib/dbus", 0o755),
+            ("etc/systemd/system/local-fs.target.wants", 0o755),
+            ("usr/lib/systemd/system", 0o755),
+            ("usr/lib/repart.d", 0o755),
             ("var/lib/habuild", 0o700),
             ("var/lib/habuild/etc", 0o755),
             ("var/lib/habuild/etc/upper", 0o755),
