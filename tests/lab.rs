@@ -22,7 +22,7 @@ mod web;
 
 use std::time::Duration;
 
-use cluster::{Config, door, secrets, status};
+use cluster::{Config, front_end, secrets, status};
 
 const SHARE: &str = "/apps/harbor";
 
@@ -49,7 +49,7 @@ fn two_nodes_of_one_cluster() {
     assert_eq!(secrets(&a), secrets(&b));
 
     // What clients of one node get is good for the other.
-    let (front_a, front_b) = (door(&a), door(&b));
+    let (front_a, front_b) = (front_end(&a), front_end(&b));
     let token = front_a.token("repository:library/lab:pull,push");
     let digest = front_a.push("library/lab", b"a blob of the lab", &token);
     let pulled = front_b.pull("library/lab", &digest, &token);

@@ -9,8 +9,8 @@ use contract::harbor::{self, ClusterSecrets, Directories, Inputs, Rendered};
 use contract::schema::NodeConfig;
 
 use crate::bundle::Bundle;
-use crate::docker;
 use crate::host::Host;
+use crate::host::docker;
 use crate::secrets::{Resolved, Secret};
 use crate::share::SharedSecrets;
 use crate::trouble::Trouble;

@@ -5,24 +5,18 @@
 mod bundle;
 mod cli;
 mod cloud_stage;
-mod command;
 mod configure;
-mod dial;
-mod docker;
-mod fstab;
 mod host;
-mod http;
-mod journal;
 mod preflight;
 mod secrets;
 mod share;
 mod status;
 mod steps;
+mod stores;
 mod supervise;
 #[cfg(test)]
 mod test_authority;
 mod trouble;
-mod trust;
 
 use std::path::Path;
 

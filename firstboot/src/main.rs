@@ -1,4 +1,4 @@
-//! The door of `habuild-firstboot`.
+//! The entry point of `habuild-firstboot`.
 
 fn main() -> std::process::ExitCode {
     firstboot::run()

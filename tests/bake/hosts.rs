@@ -6,14 +6,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::place::{Place, alone, as_user, failure, root_command, warm};
+use super::mirror::{Manner, Mirror};
+use super::place::{Place, alone, as_user, failure, root_command, run, warm};
 
 /// habuild with `directory` on a file system of so many MiB. The mount ends with the process.
 fn on_a_small_disk(directory: &Path, mebibytes: u32, habuild: &Command) -> Command {
+    on_a_disk(directory, &format!("size={mebibytes}m"), habuild)
+}
+
+/// The same with other options of the file system.
+fn on_a_disk(directory: &Path, options: &str, habuild: &Command) -> Command {
     fs::create_dir_all(directory).unwrap();
     let mut command = root_command("unshare");
     command.args(["--mount", "sh", "-c"]);
-    command.arg(format!("mount -t tmpfs -o size={mebibytes}m none {} && exec \"$@\"", directory.display()));
+    command.arg(format!("mount -t tmpfs -o {options} none '{}' && exec \"$@\"", directory.display()));
     command.arg("sh").arg(habuild.get_program()).args(habuild.get_args());
     command
 }
@@ -56,6 +62,22 @@ fn a_full_disk_under_the_cache() {
     assert!(message.contains("the disk is full while layer "), "{message}");
     assert!(message.contains("remedy: free some space"), "{message}");
     assert!(!place.path("out/manifest.json").exists());
+}
+
+#[test]
+fn a_cache_on_a_restricted_disk_with_a_blank_in_its_path() {
+    warm();
+    let _alone = alone();
+    let place = Place::sharing();
+    let disk = place.path("a disk");
+    let mut habuild = super::place::habuild(&place.path(""));
+    habuild.args(["image", "--locked"]).arg(&warm().lock).arg("--output").arg(place.path("out"));
+    habuild.arg("--cache").arg(disk.join("the cache"));
+    let mirror = Mirror::start(&warm().lock, &warm().root.join("cache/packages"), Manner::Good);
+    habuild.args(["--mirror", &mirror.url]);
+    run(&mut on_a_disk(&disk, "size=3g,nosuid,nodev", &habuild));
+    place.assert_whole();
+    assert!(place.path("out/manifest.json").exists());
 }
 
 /// A directory and a habuild that anyone may use.

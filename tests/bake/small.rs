@@ -1,6 +1,7 @@
 //! The default image cut down to a few packages: enough for every stage to have its work, in a tenth of the time.
 //!
-//! The layers keep their names and actions. There is a kernel, since a disk needs one, and no bundle.
+//! The layers keep their names and actions, but those that run a command, which look for what the packages of the whole
+//! image bring. There is a kernel, since a disk needs one, and no bundle.
 
 use std::fs;
 use std::path::Path;
@@ -31,8 +32,11 @@ pub(crate) fn shrink(root: &Path) {
         let text = fs::read_to_string(&path).unwrap();
         let (head, rest) = text.split_once("[packages]").unwrap();
         let (_, actions) = rest.split_once("\n\n").unwrap();
+        let (start, actions) = actions.split_once("[[action]]").unwrap_or((actions, ""));
+        let kept: Vec<&str> = actions.split("[[action]]").filter(|action| !action.contains("\nrun = ")).collect();
         let more = if layer == "docker" { RUN } else { "" };
-        fs::write(&path, format!("{head}[packages]\ndefault = [{packages}]\n\n{actions}{more}")).unwrap();
+        let kept = if kept.is_empty() { String::new() } else { format!("[[action]]{}", kept.join("[[action]]")) };
+        fs::write(&path, format!("{head}[packages]\ndefault = [{packages}]\n\n{start}{kept}{more}")).unwrap();
     }
     let path = root.join("images/harbor-node.toml");
     let text = fs::read_to_string(&path).unwrap();

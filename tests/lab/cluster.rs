@@ -5,7 +5,7 @@ use habuild::spec::image::Firmware;
 use super::node::{Node, image};
 use super::place::{ADDRESS, within};
 use super::services::{DATABASE_PASSWORD, REDIS_PASSWORD};
-use super::web::{ADMIN, Door};
+use super::web::{ADMIN, FrontEnd};
 
 /// The port that every node publishes.
 pub(crate) const PORT: u16 = 8070;
@@ -57,8 +57,8 @@ pub(crate) fn start(config: &Config<'_>) -> Node {
     Node::start(&image("HABUILD_VM_NOBLE"), Firmware::Bios, &more, &[PORT])
 }
 
-pub(crate) fn door(node: &Node) -> Door {
-    Door(node.port(PORT))
+pub(crate) fn front_end(node: &Node) -> FrontEnd {
+    FrontEnd(node.port(PORT))
 }
 
 /// The agent's own words.

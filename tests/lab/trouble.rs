@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::ceph::Ceph;
-use super::cluster::{Config, door, node_config, secrets, status, until_state};
+use super::cluster::{Config, front_end, node_config, secrets, status, until_state};
 use super::node::Node;
 use super::place::within;
 use super::services::Database;
 
 const SOON: Duration = Duration::from_secs(240);
 
-/// Whether Harbor answers through the node's front door.
+/// Whether Harbor answers through the node's front end.
 fn serves(node: &Node) -> bool {
-    door(node).get("/api/repositories/top", &[]).status == 200
+    front_end(node).get("/api/repositories/top", &[]).status == 200
 }
 
 fn running(node: &Node) -> usize {

@@ -14,16 +14,16 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// A node's front door, by the port of this host that leads to it.
+/// A node's front end, by the port of this host that leads to it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Door(pub(crate) u16);
+pub(crate) struct FrontEnd(pub(crate) u16);
 
 pub(crate) const ADMIN: &str = "admin-of-the-lab";
 
-impl Door {
+impl FrontEnd {
     fn url(self, path: &str) -> String {
         if path.starts_with("http") {
-            // Where Harbor sends a client by its public name, this door is what leads there.
+            // Where Harbor sends a client by its public name, this port is what leads there.
             let path = path.splitn(4, '/').nth(3).unwrap_or_default();
             return format!("http://127.0.0.1:{}/{path}", self.0);
         }

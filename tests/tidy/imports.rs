@@ -2,11 +2,11 @@
 
 use super::{File, files, nothing};
 
-/// The rooms of the builder, and the rooms that each may name besides itself.
+/// The modules of the builder, and those that each may name besides itself.
 ///
 /// A stage names the ones before it, for their values; `sys`, `report` and `formats` name no stage. Not here: `cli`, the table
 /// that joins them all.
-const ROOMS: [(&str, &[&str]); 9] = [
+const MODULES: [(&str, &[&str]); 9] = [
     ("report", &[]),
     ("sys", &["report"]),
     ("formats", &["report", "sys"]),
@@ -28,13 +28,13 @@ const ADDRESSES: [&str; 3] = ["IpAddr", "Ipv4Addr", "Ipv6Addr"];
 fn stages_name_only_what_lies_before_them() {
     let files = files();
     let mut found = Vec::new();
-    for (room, may) in ROOMS {
-        let of_room: Vec<&File> = files.iter().filter(|file| room_of(file) == Some(room)).collect();
-        assert!(!of_room.is_empty(), "there is no room {room}: has it moved?");
-        for file in of_room {
-            for (line, other) in named_rooms(file) {
-                if other != room && !may.contains(&other.as_str()) {
-                    found.push(format!("{}:{line} names {other}; {room} may name {may:?}", file.path));
+    for (module, may) in MODULES {
+        let of_module: Vec<&File> = files.iter().filter(|file| module_of(file) == Some(module)).collect();
+        assert!(!of_module.is_empty(), "there is no module {module}: has it moved?");
+        for file in of_module {
+            for (line, other) in named_modules(file) {
+                if other != module && !may.contains(&other.as_str()) {
+                    found.push(format!("{}:{line} names {other}; {module} may name {may:?}", file.path));
                 }
             }
         }
@@ -43,11 +43,15 @@ fn stages_name_only_what_lies_before_them() {
 }
 
 #[test]
-fn every_room_has_its_rule() {
-    let known = |room: &str| ["cli", "lib", "main"].contains(&room) || ROOMS.iter().any(|(name, _)| *name == room);
-    let found: Vec<String> =
-        files().iter().filter(|file| room_of(file).is_some_and(|r| !known(r))).map(|file| file.path.clone()).collect();
-    nothing("a new room gets its line in tests/tidy/imports.rs", &found);
+fn every_module_has_its_rule() {
+    let known =
+        |module: &str| ["cli", "lib", "main"].contains(&module) || MODULES.iter().any(|(name, _)| *name == module);
+    let found: Vec<String> = files()
+        .iter()
+        .filter(|file| module_of(file).is_some_and(|r| !known(r)))
+        .map(|file| file.path.clone())
+        .collect();
+    nothing("a new module gets its line in tests/tidy/imports.rs", &found);
 }
 
 #[test]
@@ -94,16 +98,16 @@ fn the_contract_is_pure() {
     nothing("the contract is pure: it opens no file, starts no process, asks no server", &found);
 }
 
-/// The room that a file of the builder's library lies in.
-fn room_of(file: &File) -> Option<&str> {
+/// The module that a file of the builder's library lies in.
+fn module_of(file: &File) -> Option<&str> {
     let rest = file.path.strip_prefix("builder/src/")?;
     rest.split('/').next()?.split('.').next()
 }
 
-/// The rooms that a file names, with the line: by `crate::`, or by climbing out.
-fn named_rooms(file: &File) -> Vec<(usize, String)> {
+/// The modules that a file names, with the line: by `crate::`, or by climbing out.
+fn named_modules(file: &File) -> Vec<(usize, String)> {
     let mut named = paths(file, "crate");
-    // From a room's own file, `super` is the crate, except in a module inside the file.
+    // From a module's own file, `super` is the crate, except in a module inside the file.
     let is_top = file.path.ends_with("/mod.rs") || file.path.matches('/').count() == 2;
     for (number, line) in file.code() {
         let climbs = line.contains(concat!("super::", "super"));
@@ -162,7 +166,7 @@ fn finds_paths() {
     let found: Vec<(usize, String)> = paths(&file, "crate");
     let expected = [(2, "plan"), (3, "assemble"), (3, "export"), (3, "boot")].map(|(n, name)| (n, name.to_owned()));
     assert_eq!(found, expected);
-    assert_eq!(room_of(&file), Some("x"));
+    assert_eq!(module_of(&file), Some("x"));
     let file = File { path: "builder/src/x/mod.rs".into(), text: "use super::plan;\n".into() };
-    assert_eq!(named_rooms(&file).len(), 1);
+    assert_eq!(named_modules(&file).len(), 1);
 }

@@ -41,7 +41,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The partition's name, by which fstab and GRUB find it.
+    /// The partition's name: for people, and for tools that list partitions. (Nothing is found by it.)
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -74,7 +74,7 @@ impl Read for Ahead {
                     self.ended = true;
                     return Err(error);
                 }
-                Err(_) => return Err(io::Error::other("a thread of the build broke off")),
+                Err(_) => return Err(io::Error::other("the thread that reads ahead ended early")),
             }
         }
         let rest = self.part.get(self.at..).unwrap_or_default();

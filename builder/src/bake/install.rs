@@ -31,6 +31,10 @@ const DPKG: [&str; 8] = [
 const NO_HOST_KEYS: &str =
     r#"mkdir -p "$1/etc/ssh"; for kind in rsa ecdsa ed25519; do touch "$1/etc/ssh/ssh_host_${kind}_key"; done"#;
 
+/// Where mmdebstrap sees the repository: apt reads no blank in a source's path, and a cache's path may hold one. Every
+/// Debian has this directory (Filesystem Hierarchy Standard), and only this sandbox sees the mount.
+const REPOSITORY: &str = "/mnt";
+
 /// Refuses every start of a service while packages are installed.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -47,8 +51,9 @@ pub fn bootstrap(layer: &PlannedLayer, base: &Base, root: &Path, repository: &Pa
     arguments.push(format!("--essential-hook={NO_HOST_KEYS}"));
     arguments.push(base.release.clone());
     arguments.push(path_text(root)?);
-    arguments.push(format!("deb [trusted=yes] copy://{} ./", path_text(repository)?));
+    arguments.push(format!("deb [trusted=yes] copy://{REPOSITORY} ./"));
     Sandbox::host()
+        .bind_read_only(repository, REPOSITORY)
         .env("TMPDIR", &path_text(scratch)?)
         .command("mmdebstrap", arguments)?
         .run_logged()

@@ -92,7 +92,7 @@ pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
 }
 
 fn join<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    handle.join().map_err(|_| anyhow!("a thread of the build broke off"))?
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Fetches the packages of every layer that will be baked.

@@ -41,7 +41,7 @@ impl Image {
 pub(super) fn make_overlay(options: &Options, overlay: &Path) -> Result<()> {
     let image = Image::probe(&options.image)?;
     let path = fs::canonicalize(&options.image)
-        .with_context(|| format!("failed to find the way to {}", options.image.display()))?;
+        .with_context(|| format!("failed to resolve the path {}", options.image.display()))?;
     let mut create =
         Cmd::new(Tool::QemuImg).args(["create", "-q", "-f", "qcow2", "-F", image.format, "-b"]).arg(path).arg(overlay);
     if let Some(wanted) = options.disk_size {

@@ -1,5 +1,5 @@
 //! `habuild boot`: an image in a virtual machine.
-#![expect(clippy::print_stderr, reason = "the room that speaks")]
+#![expect(clippy::print_stderr, reason = "speaks to people")]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -103,9 +103,12 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
             if damaged == 0 {
                 return Ok(0);
             }
-            Err(Failure::new(Fault::Step, format!("{damaged} layers are damaged"))
-                .remedy("habuild cache gc removes them; the next build makes them anew")
-                .into())
+            Err(Failure::new(
+                Fault::Step,
+                if damaged == 1 { "one layer is damaged".to_owned() } else { format!("{damaged} layers are damaged") },
+            )
+            .remedy("habuild cache gc removes them; the next build makes them anew")
+            .into())
         }
         Action::Gc { unused, .. } => {
             let _alone = store.alone()?;

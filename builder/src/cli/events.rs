@@ -1,5 +1,5 @@
 //! What a person or a program sees of a build: one JSON event a line, live lines on a terminal, or plain lines.
-#![expect(clippy::print_stderr, reason = "the room that speaks")]
+#![expect(clippy::print_stderr, reason = "speaks to people")]
 #![expect(clippy::disallowed_methods, reason = "an event says when it happened; no artifact sees it")]
 
 use std::fmt;

@@ -1,5 +1,5 @@
 //! The command table: one short function for each command.
-#![expect(clippy::print_stderr, reason = "the room that speaks")]
+#![expect(clippy::print_stderr, reason = "speaks to people")]
 
 mod boot;
 mod build;

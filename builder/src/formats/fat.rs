@@ -123,7 +123,7 @@ impl FatTree {
             let geometry = Geometry::of(size)?;
             // The label takes an entry whatever it is, and the time changes no size.
             let layout = Layout::of(&self.root, &geometry, [b' '; 11], Stamp::of(0))?;
-            let over = layout.bytes().saturating_sub(geometry.room());
+            let over = layout.bytes().saturating_sub(geometry.capacity());
             if over == 0 {
                 return Ok(size);
             }
@@ -138,10 +138,12 @@ impl FatTree {
         let geometry = Geometry::of(volume.size)?;
         let label = stored_label(volume.label)?;
         let layout = Layout::of(&self.root, &geometry, label, Stamp::of(volume.epoch))?;
-        let (needed, room) = (layout.bytes(), geometry.room());
-        if needed > room {
-            let (label, over) = (volume.label, needed - room);
-            bail!("the files of FAT volume {label:?} need {needed} bytes, {over} more than the {room} it has room for");
+        let (needed, capacity) = (layout.bytes(), geometry.capacity());
+        if needed > capacity {
+            let (label, over) = (volume.label, needed - capacity);
+            bail!(
+                "the files of FAT volume {label:?} need {needed} bytes, {over} more than the {capacity} that it can hold"
+            );
         }
         let failed = || format!("failed to write FAT volume {:?}", volume.label);
         let mut sink = Sink::new(out).with_context(failed)?;

@@ -125,7 +125,7 @@ pub(crate) fn placed(file: impl Into<PathBuf>, place: (usize, usize), key: &str,
     Problem { file: file.into(), line, column, key: key.to_owned(), message: mistake.message, hint: mistake.hint }
 }
 
-/// Puts the parser's message into this house's words where a newcomer meets it often.
+/// Puts the parser's message into habuild's words where a newcomer meets it often.
 fn syntax_mistake(message: &str, found: Option<&str>) -> Mistake {
     match (message, found) {
         ("duplicate key", Some(key)) => {

@@ -1,8 +1,8 @@
-//! The room that mounts: overlays for the build itself, and the child side of a [`Sandbox`].
+//! Mounts: overlays for the build itself, and the child side of a [`Sandbox`].
 //!
 //! Everything here happens inside the user namespace of [`super::userns`]: no mount of this file is seen by the host,
 //! and all of them are gone when the build's last process is.
-#![expect(clippy::disallowed_methods, reason = "one of the two rooms that make namespaces, the only one that mounts")]
+#![expect(clippy::disallowed_methods, reason = "one of the two files that make namespaces, the only one that mounts")]
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::sandbox::Sandbox;
 
@@ -121,7 +122,7 @@ fn inside(description: &str, program: &str, arguments: &[String]) -> Result<u8> 
         mount(Some(bind.source.as_path()), &at, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
             .with_context(|| format!("failed to bind {} to {}", bind.source.display(), at.display()))?;
         if bind.read_only {
-            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | locked_flags(&at)?;
             mount(NOTHING, &at, NOTHING, flags, NOTHING)
                 .with_context(|| format!("failed to make {} read-only", at.display()))?;
         }
@@ -139,6 +140,20 @@ fn inside(description: &str, program: &str, arguments: &[String]) -> Result<u8> 
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .exec();
     Err(error).with_context(|| format!("failed to start {program} in the sandbox"))
+}
+
+/// The mount's flags that a user namespace may not drop (`mount_namespaces(7)`): a remount must name them again.
+fn locked_flags(at: &Path) -> Result<MsFlags> {
+    let flags = statvfs(at).with_context(|| format!("failed to read the mount flags of {}", at.display()))?.flags();
+    let known = [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ];
+    Ok(known.into_iter().filter(|(is, _)| flags.contains(*is)).map(|(_, set)| set).collect())
 }
 
 fn below(root: &Path, path: &Path) -> PathBuf {

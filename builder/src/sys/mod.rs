@@ -1,4 +1,4 @@
-//! The only room that starts processes, enters namespaces and mounts.
+//! The only module that starts processes, enters namespaces and mounts.
 
 pub mod cmd;
 pub mod digest;

@@ -5,7 +5,7 @@
 //! ordinary user maps itself to 0 and its subordinate ids (`/etc/subuid`, `newuidmap`) to the rest.
 //!
 //! Invariant: called before any thread is started (`unshare(CLONE_NEWUSER)` refuses otherwise).
-#![expect(clippy::disallowed_methods, reason = "one of the two rooms that make namespaces")]
+#![expect(clippy::disallowed_methods, reason = "one of the two files that make namespaces")]
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -219,7 +219,7 @@ pub fn enter(arguments: &[String]) -> Result<()> {
             .context("failed to hear from the parent")?;
         anyhow::ensure!(n == 1, "the parent is gone");
     }
-    anyhow::ensure!(&word == GO, "the parent speaks otherwise");
+    anyhow::ensure!(&word == GO, "the parent process answered with something else than GO");
     nix::unistd::setgroups(&[]).context("setgroups")?;
     nix::unistd::setgid(Gid::from_raw(0)).context("setgid")?;
     nix::unistd::setuid(Uid::from_raw(0)).context("setuid")?;

@@ -3,8 +3,8 @@
 use super::initialise::alone;
 use super::mysql::{Connection, Row};
 use super::{Fault, Service, auth, secret};
-use crate::dial::Patience;
 use crate::host::Host;
+use crate::host::dial::Patience;
 use crate::secrets::Resolved;
 use contract::schema::{Database, DatabaseKind};
 

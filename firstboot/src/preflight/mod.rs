@@ -23,10 +23,10 @@ pub(crate) use self::{
     initialise::initialise,
     redis::check,
 };
-use crate::dial::{Failure, Patience, Wire};
 use crate::host::Host;
+use crate::host::dial::{Failure, Patience, Wire};
+use crate::host::{dial, trust};
 use crate::secrets::{Resolved, Secret};
-use crate::{dial, trust};
 use contract::schema::TlsMode;
 
 /// Whose fault it is.

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 
 use super::auth::{self, Unfit};
 use super::{Fault, Secret, Service, Side, words};
-use crate::dial::{Failure, Wire};
+use crate::host::dial::{Failure, Wire};
 
 /// The longest message of a server.
 const MOST: usize = 1024 * 1024;

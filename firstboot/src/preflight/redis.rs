@@ -4,8 +4,8 @@ use std::io;
 
 use super::resp::{Answer, Client};
 use super::{Fault, Service, Side, secret, words};
-use crate::dial::{Failure, Patience};
 use crate::host::Host;
+use crate::host::dial::{Failure, Patience};
 use crate::secrets::Resolved;
 use contract::schema::Redis;
 

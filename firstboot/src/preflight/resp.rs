@@ -7,7 +7,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use crate::dial::Wire;
+use crate::host::dial::Wire;
 
 /// The longest answer.
 const MOST: u64 = 64 * 1024;

@@ -6,7 +6,6 @@
 //!
 //! Invariant: no error, warning or `Debug` holds a secret. The only way to one is `expose`.
 
-mod https;
 mod keep;
 #[cfg(test)]
 mod tests;
@@ -14,17 +13,12 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::path::Path;
 
 use crate::host::Host;
+use crate::stores::{self, Limits, Refusal};
 use crate::trouble::Trouble;
 use contract::schema::{self, NodeConfig, Scheme, SecretRef, SecretValue};
-use https::Limits;
 pub(crate) use keep::{Decision, Kept, decide};
-
-/// The longest answer of a store, and the longest file.
-const MOST: usize = 1024 * 1024;
 
 /// A secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -74,30 +68,6 @@ impl fmt::Display for SecretError {
 }
 
 impl std::error::Error for SecretError {}
-
-/// Why an address gave no answer; `SecretError` without the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
-    what: String,
-    advice: Option<String>,
-    recoverable: bool,
-    /// Whether the server could not be reached at all, so that its other addresses need not be tried.
-    unreachable: bool,
-}
-
-impl Refusal {
-    fn lasting(what: impl Into<String>) -> Self {
-        Self { what: what.into(), advice: None, recoverable: false, unreachable: false }
-    }
-
-    fn passing(what: impl Into<String>) -> Self {
-        Self { recoverable: true, ..Self::lasting(what) }
-    }
-
-    fn advice(self, advice: impl Into<String>) -> Self {
-        Self { advice: Some(advice.into()), ..self }
-    }
-}
 
 /// Secrets by their dotted key path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,7 +136,7 @@ fn resolve_within(host: &Host, config: &NodeConfig, answers: &Answers, limits: &
         let outcome = match known(&address, answers, &refused) {
             Some(outcome) => outcome,
             None => {
-                let outcome = ask(host, &address, limits, &mut attempt.warnings);
+                let outcome = stores::ask(host, &address, limits, &mut attempt.warnings).and_then(text);
                 match &outcome {
                     Ok(answer) => answers.0.borrow_mut().push((address, answer.clone())),
                     Err(refusal) => refused.push((address, refusal.clone())),
@@ -202,44 +172,9 @@ fn authority(address: &SecretRef) -> &str {
     address.path().split('/').next().unwrap_or_default()
 }
 
-fn ask(host: &Host, address: &SecretRef, limits: &Limits, warnings: &mut Vec<String>) -> Result<Secret, Refusal> {
-    let bytes = match address.scheme() {
-        Scheme::File => private_file(host, address.path(), warnings)?,
-        Scheme::Https => https::fetch(host, address, limits, warnings)?,
-        other => {
-            let refusal = Refusal::lasting(format!("ref+{}:// is not in this version", other.name()));
-            return Err(refusal.advice("this version reads ref+file:// and ref+https://"));
-        }
-    };
-    // The error is not repeated: it may hold the bytes.
+/// An answer as text. The error is not repeated: it may hold the bytes.
+fn text(bytes: Vec<u8>) -> Result<Secret, Refusal> {
     String::from_utf8(bytes).map(Secret::new).map_err(|_| Refusal::lasting("is not UTF-8 text"))
-}
-
-/// A file that holds a secret; that others may read it is worth a warning.
-fn private_file(host: &Host, path: &str, warnings: &mut Vec<String>) -> Result<Vec<u8>, Refusal> {
-    let (bytes, exposed) = file(host, path)?;
-    if exposed {
-        let warning = format!("{path}: others may read this secret (chmod 600 {path})");
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-    Ok(bytes)
-}
-
-fn file(host: &Host, path: &str) -> Result<(Vec<u8>, bool), Refusal> {
-    let content = host.read(Path::new(path)).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Refusal::passing(format!("there is no file {path}")),
-        io::ErrorKind::PermissionDenied => Refusal::lasting(format!("{path} cannot be read: {error}")),
-        // What is no file stays none; anything else is the disk's or the share's trouble.
-        io::ErrorKind::Other => Refusal::lasting(format!("{path} {error}")),
-        _ => Refusal::passing(format!("{path} cannot be read: {error}")),
-    })?;
-    match content.bytes.len() {
-        0 => Err(Refusal::passing(format!("{path} is empty"))),
-        MOST.. => Err(Refusal::lasting(format!("{path} has 1 MiB or more, too large for a secret"))),
-        _ => Ok((content.bytes, content.exposed)),
-    }
 }
 
 /// The secret that a reference's keys lead to in an answer, judged by the rule of its key.

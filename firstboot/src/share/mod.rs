@@ -154,7 +154,7 @@ fn read(directory: &Path, share: &str) -> Result<Option<SharedSecrets>, Trouble>
     if fs::metadata(&path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
         let closed = fs::set_permissions(&path, Permissions::from_mode(0o600));
         closed.map_err(|error| Trouble::passing(format!("{share}/{DIRECTORY}/{SECRETS}: {error}")))?;
-        crate::journal::say("warning: the share's secrets.json could be read by others; its mode is 0600 again");
+        crate::host::journal::say("warning: the share's secrets.json could be read by others; its mode is 0600 again");
     }
     let parsed = SharedSecrets::parse(&bytes);
     parsed.map(Some).map_err(|what| {

@@ -4,7 +4,7 @@ use super::preflight::Database;
 use super::proof::Expected;
 use crate::bundle::Bundle;
 use crate::host::Host;
-use crate::journal;
+use crate::host::journal;
 use crate::secrets::Resolved;
 use crate::share::{self, Node, SharedSecrets, TOKEN_KEY_BITS};
 use crate::trouble::Trouble;

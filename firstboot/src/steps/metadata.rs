@@ -85,7 +85,7 @@ pub(super) fn read(host: &Host, path: &Path) -> Result<Node, Trouble> {
 /// The first problem, and how many more there are; the journal has them all.
 fn wrong(problems: &[Problem], path: &Path) -> Trouble {
     for problem in problems {
-        crate::journal::say(&located(path, "", problem));
+        crate::host::journal::say(&located(path, "", problem));
     }
     let first = problems.first().map_or(String::new(), |problem| located(path, "", problem));
     let more = match problems.len() {

@@ -4,6 +4,7 @@
 //! pass is tried again until it does; what cannot pass ends the boot's work, and the node stays up and says why.
 
 mod certificates;
+pub(crate) mod fstab;
 mod metadata;
 mod preflight;
 pub(crate) mod proof;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::bundle::{Bundle, DIRECTORY};
-use crate::dial::Patience;
 use crate::host::Host;
-use crate::journal;
+use crate::host::dial::Patience;
+use crate::host::journal;
 use crate::preflight::{self, Fault, Schema};
 use crate::secrets::Resolved;
 use crate::trouble::Trouble;

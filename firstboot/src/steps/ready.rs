@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::http;
+use crate::host::http;
 use crate::trouble::Trouble;
 use contract::schema::NodeConfig;
 

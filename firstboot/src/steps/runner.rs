@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::bundle::Bundle;
 use crate::host::Host;
-use crate::journal;
+use crate::host::journal;
 use crate::status::{State, Status, StepState};
 use crate::trouble::Trouble;
 use contract::schema::{NodeConfig, Storage};

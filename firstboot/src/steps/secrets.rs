@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::journal;
+use crate::host::journal;
 use crate::secrets::{Answers, Decision, Kept, Resolved, SecretError, decide, resolve_all};
 use crate::trouble::Trouble;
 use contract::schema::NodeConfig;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{proof, storage::systemctl};
 use crate::host::Host;
-use crate::journal;
+use crate::host::journal;
 use crate::trouble::Trouble;
 
 const UNIT: &str = "harbor.service";
@@ -34,7 +34,7 @@ pub(super) fn until_share_is_gone(host: &Host) {
         if !expected.cephfs || is(host, "is-active", UNIT) {
             continue;
         }
-        let mount = crate::fstab::mount_unit(&expected.mountpoint);
+        let mount = crate::steps::fstab::mount_unit(&expected.mountpoint);
         if !is(host, "is-active", &mount) {
             journal::say(&format!("{mount} is not active, and Harbor not running: beginning anew"));
             return;

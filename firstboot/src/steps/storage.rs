@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::proof::{self, Expected};
-use crate::fstab;
 use crate::host::Host;
 use crate::secrets::Resolved;
+use crate::steps::fstab;
 use crate::trouble::Trouble;
 use contract::schema::{Cephfs, NodeConfig, Storage};
 

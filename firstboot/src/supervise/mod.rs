@@ -16,9 +16,9 @@ use serde_json::Value;
 use contract::harbor;
 
 use crate::configure::COMPOSE;
-use crate::docker::{self, Container};
 use crate::host::Host;
-use crate::journal;
+use crate::host::docker::{self, Container};
+use crate::host::journal;
 use crate::steps::{proof, systemctl};
 use crate::trouble::Trouble;
 use plan::{Next, Plan};
@@ -187,7 +187,7 @@ impl Supervisor<'_> {
             self.note("waiting", Some(trouble.to_string()), containers);
         }
         if self.failed_proofs >= PATIENCE && self.failed_proofs.is_multiple_of(PATIENCE) {
-            let unit = crate::fstab::mount_unit(&self.mountpoint);
+            let unit = crate::steps::fstab::mount_unit(&self.mountpoint);
             journal::say(&format!("mounting the share anew: {unit}"));
             // It stops this service, and starts it again when the share is back.
             let _ = systemctl(self.host, &["restart", "--no-block", &unit]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::docker::Container;
+use crate::host::docker::Container;
 
 /// The longest pause before a container is started again.
 const LONGEST: Duration = Duration::from_secs(60);

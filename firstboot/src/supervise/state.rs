@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::docker::Container;
 use crate::host::Host;
+use crate::host::docker::Container;
 
 const FILE: &str = "/run/habuild/harbor.json";
 

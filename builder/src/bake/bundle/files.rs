@@ -102,7 +102,7 @@ fn load(tar: &mut (impl Read + Send), what: &str, docker: &Path) -> Result<Vec<S
         let (images, thread) = read_ahead(scope, MultiGzDecoder::new(tar));
         let loaded = docker::load(images, what, docker);
         // Joined by the scope; a panic in it must not pass for a good archive.
-        thread.join().map_err(|_| anyhow::anyhow!("a thread of the build broke off"))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         loaded
     })
 }

@@ -55,7 +55,7 @@ pub fn unpack(path: &Path, called: &str, sha256: Digest, root: &Rootfs) -> Resul
     let (unpacked, source) = thread::scope(|scope| {
         let (ahead, thread) = read_ahead(scope, MultiGzDecoder::new(source));
         let unpacked = files::unpack(ahead, &to, &docker);
-        let source = thread.join().map_err(|_| anyhow!("a thread of the build broke off"))?;
+        let source = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok::<_, anyhow::Error>((unpacked, source))
     })?;
     let contents = unpacked.map_err(|error| match error.chain().find_map(|cause| cause.downcast_ref::<Bad>()) {

@@ -52,7 +52,7 @@ impl Geometry {
     }
 
     /// Bytes in all clusters.
-    pub(super) fn room(&self) -> u64 {
+    pub(super) fn capacity(&self) -> u64 {
         self.clusters * self.cluster_bytes()
     }
 

@@ -60,13 +60,13 @@ fn too_many_bytes_are_told_by_how_much_and_fit_the_smallest_volume() {
     let mut tree = FatTree::new();
     tree.add_file("large", FatContent::File { path: "/absent".into(), length: 100 * MIB }).unwrap();
     let error = tree.write(&mut Cursor::new(Vec::new()), &volume(64 * MIB)).unwrap_err().to_string();
-    let room = Geometry::of(64 * MIB).unwrap().room();
+    let capacity = Geometry::of(64 * MIB).unwrap().capacity();
     let needed = 100 * MIB + 512;
     assert_eq!(
         error,
         format!(
-            "the files of FAT volume \"ESP\" need {needed} bytes, {} more than the {room} it has room for",
-            needed - room
+            "the files of FAT volume \"ESP\" need {needed} bytes, {} more than the {capacity} that it can hold",
+            needed - capacity
         )
     );
 

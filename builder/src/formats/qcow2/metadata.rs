@@ -48,10 +48,10 @@ impl Metadata {
     /// The place in the file of the disk's cluster `number` when it is a deflate stream of `length` bytes, which is
     /// less than a cluster.
     pub(super) fn pack(&mut self, number: u64, length: u64) -> u64 {
-        let room = self.open.next_multiple_of(SIZE) - self.open;
+        let left = self.open.next_multiple_of(SIZE) - self.open;
         // A stream may go on into the next cluster of the file only if that is still free.
-        let goes_on = room > 0 && self.open + room == self.end();
-        if room < length && !goes_on {
+        let goes_on = left > 0 && self.open + left == self.end();
+        if left < length && !goes_on {
             self.open = self.end();
         }
         let at = self.open;

@@ -3,6 +3,9 @@
 //! What cloud-init itself accepts is wider. Here it is told what would keep the node config from reaching the node, or
 //! make cloud-init report a degraded boot: an unknown top-level key, an entry that is written too late or not at all.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::problem::{Place, Problem, Wrong, nearest, wrong};
 use super::tree::{self, Node, Value};
 use super::{NodeConfig, parse};
@@ -263,27 +266,10 @@ fn list(node: &Node) -> &[Node] {
     }
 }
 
-/// Standard base64, with line breaks and padding as they come.
+/// Base64 as cloud-init reads it (Python's `b64decode`): the standard alphabet, padded, with line breaks as they come.
 fn decode_base64(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for c in text.bytes().filter(|c| !c.is_ascii_whitespace() && *c != b'=') {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
-    }
-    String::from_utf8(bytes).ok()
+    let bytes: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    String::from_utf8(STANDARD.decode(bytes).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -363,5 +349,13 @@ mod tests {
             found.iter().any(|problem| problem.contains("cluster: is missing (line 1 of the node config)")),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn base64_that_cloud_init_would_not_read() {
+        assert_eq!(decode_base64("Pz8+\n Pj4=\n").as_deref(), Some("??>>>"));
+        // The alphabet of URLs, and a padding that is not there: cloud-init drops the one and stops at the other.
+        assert_eq!(decode_base64("Pz8-Pj4="), None);
+        assert_eq!(decode_base64("Pj4"), None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::trust::{self, TlsFault};
+use crate::host::trust::{self, TlsFault};
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]

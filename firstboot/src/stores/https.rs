@@ -12,7 +12,7 @@ use ureq::{Agent, Body, Error};
 
 use super::{MOST, Refusal, file, private_file};
 use crate::host::Host;
-use crate::trust;
+use crate::host::trust;
 use contract::schema::SecretRef;
 
 /// How many redirects are followed, all to the same host.
@@ -20,9 +20,9 @@ const REDIRECTS: usize = 5;
 
 /// How long an answer may take.
 #[derive(Debug, Clone)]
-pub(super) struct Limits {
-    pub(super) connect: Duration,
-    pub(super) total: Duration,
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) total: Duration,
 }
 
 impl Default for Limits {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::command::CommandError;
 use crate::configure::{COMPOSE, WORK};
 use crate::host::Host;
+use crate::host::command::CommandError;
 use crate::trouble::Trouble;
 
 /// Compose's name for what belongs together; the label on every container of ours.

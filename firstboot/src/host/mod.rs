@@ -1,19 +1,39 @@
-//! The machine: files under a root, and the consoles. The only door to anything outside the process.
+//! The machine: the only way to anything outside the process.
 //!
-//! Invariant: every path is taken below `root`, so that a test is a directory.
+//! | module | what |
+//! |---|---|
+//! | this one | files below a root, and the consoles |
+//! | [`command`] | programs |
+//! | [`docker`] | Docker and Compose |
+//! | [`dial`], [`trust`] | connections to servers, and which certificates they may show |
+//! | [`http`] | Harbor's own port |
+//! | [`journal`] | lines for the journal |
+//!
+//! Invariant: every path is taken below `root`, links resolved inside it, so that a test is a directory.
 
+pub(crate) mod command;
+pub(crate) mod dial;
+pub(crate) mod docker;
+pub(crate) mod http;
+pub(crate) mod journal;
+pub(crate) mod trust;
+
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use rustix::fs::IFlags;
 
-use crate::command::Command;
+use command::Command;
 
 /// More than any node config; what is longer is cut there and refused by its reader.
 const READ_LIMIT: u64 = 1024 * 1024;
+
+/// As many links as the kernel follows in one path (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
 
 /// A machine, or a directory that looks like one.
 #[derive(Debug, Clone)]
@@ -45,13 +65,18 @@ impl Host {
         if self.root == Path::new("/") {
             return path.to_owned();
         }
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
+        inside(&self.root, path, false)
+    }
+
+    /// The same, with a link at the end followed.
+    fn followed(&self, path: &Path) -> PathBuf {
+        if self.is_test() { inside(&self.root, path, true) } else { path.to_owned() }
     }
 
     /// Reads a regular file.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Content> {
         // Without NONBLOCK, opening a named pipe waits for a writer for ever.
-        let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.below(path))?;
+        let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.followed(path))?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(io::Error::other("is not a regular file"));
@@ -66,14 +91,14 @@ impl Host {
         if self.root == Path::new("/") {
             return path.canonicalize();
         }
-        // Absolute links of another root lead out of it: there are none on the way to what a test mounts.
-        self.below(path).canonicalize()?;
-        Ok(path.to_owned())
+        let at = self.followed(path);
+        at.metadata()?;
+        Ok(Path::new("/").join(at.strip_prefix(&self.root).unwrap_or(&at)))
     }
 
     /// Whether there is anything at `path`; a link counts as what it leads to.
     pub(crate) fn exists(&self, path: &Path) -> bool {
-        self.below(path).exists()
+        self.followed(path).exists()
     }
 
     /// Makes `path` hold `bytes`, whole or not at all, also after a power cut; `false` when it did already.
@@ -129,7 +154,7 @@ impl Host {
 
     /// Whether a directory has no entry; an absent one has none.
     pub(crate) fn is_empty(&self, path: &Path) -> io::Result<bool> {
-        match fs::read_dir(self.below(path)) {
+        match fs::read_dir(self.followed(path)) {
             Ok(mut entries) => Ok(entries.next().is_none()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(error) => Err(error),
@@ -146,7 +171,7 @@ impl Host {
 
     /// What keeps anything from being created in a directory while nothing is mounted on it.
     pub(crate) fn make_immutable(&self, path: &Path) -> io::Result<()> {
-        let directory = File::open(self.below(path))?;
+        let directory = File::open(self.followed(path))?;
         let flags = rustix::fs::ioctl_getflags(&directory)?;
         if !flags.contains(IFlags::IMMUTABLE) {
             rustix::fs::ioctl_setflags(&directory, flags | IFlags::IMMUTABLE)?;
@@ -156,7 +181,7 @@ impl Host {
 
     /// The kind of the file system at `path`, as `statfs` gives it.
     pub(crate) fn magic(&self, path: &Path) -> io::Result<u64> {
-        let found = nix::sys::statfs::statfs(&self.below(path))?;
+        let found = nix::sys::statfs::statfs(&self.followed(path))?;
         // The number has another type with each C library.
         Ok(found.filesystem_type().0 as u64)
     }
@@ -204,6 +229,46 @@ fn open_console(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).custom_flags((OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits()).open(path)
 }
 
+/// Where `path` leads inside `root`: `..` ends at the root, and a link leads where it would if `root` were `/`.
+fn inside(root: &Path, path: &Path, follow_last: bool) -> PathBuf {
+    let mut left: Vec<OsString> = components(path);
+    let mut at = root.to_owned();
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        if name == ".." {
+            if at != root {
+                at.pop();
+            }
+            continue;
+        }
+        let next = at.join(&name);
+        let last = left.is_empty() && !follow_last;
+        match fs::read_link(&next) {
+            Ok(target) if !last && links < MOST_LINKS => {
+                links += 1;
+                if target.is_absolute() {
+                    at = root.to_owned();
+                }
+                left.extend(components(&target));
+            }
+            _ => at = next,
+        }
+    }
+    at
+}
+
+/// The components of a path, the last first.
+fn components(path: &Path) -> Vec<OsString> {
+    let named = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    let mut names: Vec<OsString> = named.collect();
+    names.reverse();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +291,39 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(root.path().join("passwd")).unwrap(), "before\n");
         assert!(!root.path().join("dev/ttyS9").exists());
+    }
+
+    #[test]
+    fn links_lead_nowhere_outside_the_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::fs::create_dir(directory.path().join("outside")).unwrap();
+        std::fs::write(directory.path().join("outside/file"), "outside").unwrap();
+        std::fs::write(root.join("etc/file"), "inside").unwrap();
+        let outside = directory.path().join("outside");
+        for (name, target) in [
+            ("absolute", Path::new("/etc")),
+            ("relative", Path::new("etc")),
+            ("above", Path::new("../../../../etc")),
+            ("away", outside.as_path()),
+            ("circle", Path::new("circle")),
+        ] {
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(outside.join("file"), root.join("etc/away")).unwrap();
+        let host = Host::new(&root);
+        for path in ["/absolute/file", "/relative/file", "/above/file", "/etc/../../etc/file", "etc/file"] {
+            assert_eq!(host.read(Path::new(path)).unwrap().bytes, b"inside", "{path}");
+            assert_eq!(host.without_links(Path::new(path)).unwrap(), Path::new("/etc/file"), "{path}");
+        }
+        for path in ["/away/file", "/circle/file", "/etc/away"] {
+            assert!(host.read(Path::new(path)).is_err() && !host.exists(Path::new(path)), "{path}");
+        }
+        // A file is written in place of a link, not where that leads.
+        host.write(Path::new("/etc/away"), b"new", 0o600).unwrap();
+        assert_eq!(host.read(Path::new("/etc/away")).unwrap().bytes, b"new");
+        assert_eq!(std::fs::read(outside.join("file")).unwrap(), b"outside");
     }
 
     #[test]
