@@ -14,7 +14,7 @@ use crate::sys::digest::Digest;
 use crate::sys::file;
 
 /// Size of the ESP in bytes: a kernel and an initrd of today take 40 MiB.
-pub const ESP_SIZE: u64 = 128 << 20;
+pub(crate) const ESP_SIZE: u64 = 128 << 20;
 
 /// GRUB's modules: find the ESP by its serial number, read the configuration, start the kernel.
 const MODULES: [&str; 9] =
@@ -22,7 +22,7 @@ const MODULES: [&str; 9] =
 
 /// What starts the machine.
 #[derive(Debug)]
-pub struct Boot {
+pub(crate) struct Boot {
     /// The first 440 bytes of the disk; empty without BIOS.
     pub boot_code: Vec<u8>,
     /// GRUB's core for the BIOS-boot partition; empty without BIOS.
@@ -39,7 +39,7 @@ pub struct Boot {
 /// A damaged block is never handed out: the kernel panics, and tries again after 10 seconds. A cloud's machine has one
 /// to four serial ports; for 48, as kernels are configured, 48 devices would go through udev twice, seconds of each boot.
 #[must_use]
-pub fn command_line(root_hash: &Digest) -> String {
+pub(crate) fn command_line(root_hash: &Digest) -> String {
     format!(
         "root=/dev/mapper/root rootfstype=squashfs ro roothash={root_hash} \
          systemd.verity_root_options=panic-on-corruption 8250.nr_uarts=4 console=tty0 console=ttyS0,115200 \
@@ -48,7 +48,7 @@ pub fn command_line(root_hash: &Digest) -> String {
 }
 
 /// Prepares boot loaders for `firmware`; `files` holds `vmlinuz` and `initrd.img`, `out` is scratch.
-pub fn prepare(
+pub(crate) fn prepare(
     tools: &Tools,
     firmware: &[Firmware],
     files: &Path,

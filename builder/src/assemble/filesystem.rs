@@ -22,13 +22,13 @@ const STORED: [&str; 3] = ["user.", "trusted.", "security."];
 
 /// The tools layer, mounted so that a program may write where it likes; nothing of that is kept.
 #[derive(Debug)]
-pub struct Tools {
+pub(crate) struct Tools {
     overlay: Overlay,
 }
 
 impl Tools {
     /// Mounts the tools' tree.
-    pub fn mount(tree: &Path, scratch: &Scratch) -> Result<Self> {
+    pub(crate) fn mount(tree: &Path, scratch: &Scratch) -> Result<Self> {
         let (upper, work, at) =
             (scratch.directory("tools.upper")?, scratch.directory("tools.work")?, scratch.directory("tools")?);
         Ok(Self { overlay: Overlay::mount(&[tree.into()], &upper, &work, &at)? })
@@ -36,19 +36,19 @@ impl Tools {
 
     /// A sandbox with the tools as its root and `out` at `/run/out`.
     #[must_use]
-    pub fn sandbox(&self, out: &Path) -> Sandbox {
+    pub(crate) fn sandbox(&self, out: &Path) -> Sandbox {
         Sandbox::new(self.overlay.path()).bind(out, OUT)
     }
 
     /// A file of the tools layer.
     #[must_use]
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.overlay.path().join(path.trim_start_matches('/'))
     }
 }
 
 /// Makes `out/root.img`, a squashfs of `tree` without what `/var` holds, padded to whole 4 KiB blocks.
-pub fn squashfs(tools: &Tools, tree: &Path, empty: &Path, out: &Path, epoch: i64) -> Result<PathBuf> {
+pub(crate) fn squashfs(tools: &Tools, tree: &Path, empty: &Path, out: &Path, epoch: i64) -> Result<PathBuf> {
     let arguments = [
         TREE,
         "/run/out/root.img",
@@ -124,7 +124,7 @@ fn can_choose_attributes(version: &str) -> bool {
 
 /// What the state file system is made of, besides its tree.
 #[derive(Debug, Clone, Copy)]
-pub struct State<'a> {
+pub(crate) struct State<'a> {
     /// Its length in bytes.
     pub size: u64,
     /// Its UUID, and the seed of its directories' hashes.
@@ -136,7 +136,7 @@ pub struct State<'a> {
 }
 
 /// Makes `out/state.img`, an ext4 file system that holds `var`, bit for bit the same each time.
-pub fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> Result<PathBuf> {
+pub(crate) fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> Result<PathBuf> {
     let State { size, uuid, epoch, marks } = state;
     let extended = format!("hash_seed={uuid},lazy_itable_init=1,nodiscard");
     let (id, blocks) = (uuid.to_string(), format!("{}k", size / 1024));

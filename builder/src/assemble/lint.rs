@@ -11,7 +11,7 @@ use crate::bake::rootfs::Rootfs;
 
 /// One look at the root.
 #[derive(Debug, Clone, Copy)]
-pub struct Lint {
+pub(crate) struct Lint {
     /// Its name.
     pub name: &'static str,
     /// What it holds, for `habuild check --list`.
@@ -21,7 +21,7 @@ pub struct Lint {
 }
 
 /// Every lint, in the order of `habuild check --list`.
-pub const LINTS: [Lint; 9] = [
+pub(crate) const LINTS: [Lint; 9] = [
     Lint { name: "host-keys", description: "no ssh host key: each node makes its own", look: host_keys },
     Lint {
         name: "machine-id",
@@ -50,7 +50,7 @@ pub const LINTS: [Lint; 9] = [
 ];
 
 /// Runs every lint; gives what was found as `name: words`.
-pub fn run(root: &Rootfs) -> Result<Vec<String>> {
+pub(crate) fn run(root: &Rootfs) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for lint in LINTS {
         let words = (lint.look)(root).with_context(|| format!("lint {} could not look", lint.name))?;

@@ -1,14 +1,14 @@
 //! Stage 4: one raw disk from the layers. Regular files only: no loop device, no mount that the host sees.
 
-pub mod boot;
+pub(crate) mod boot;
 mod disk;
-pub mod filesystem;
+pub(crate) mod filesystem;
 mod identity;
 pub mod layout;
-pub mod lint;
-pub mod places;
+pub(crate) mod lint;
+pub(crate) mod places;
 mod root;
-pub mod settle;
+pub(crate) mod settle;
 mod state;
 mod tree;
 

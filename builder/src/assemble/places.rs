@@ -14,17 +14,17 @@ use crate::bake::rootfs::Rootfs;
 use crate::sys::file;
 
 /// Directories of the root that are links into `/var`: name, place, mode.
-pub const LINKS: [(&str, &str, u32); 4] =
+pub(crate) const LINKS: [(&str, &str, u32); 4] =
     [("home", "var/home", 0o755), ("root", "var/root", 0o700), ("srv", "var/srv", 0o755), ("mnt", "var/mnt", 0o755)];
 
 /// Where `/etc`'s overlay keeps what is written.
-pub const ETC_UPPER: &str = "/var/lib/habuild/etc/upper";
+pub(crate) const ETC_UPPER: &str = "/var/lib/habuild/etc/upper";
 /// The overlay's work directory, beside it.
-pub const ETC_WORK: &str = "/var/lib/habuild/etc/work";
+pub(crate) const ETC_WORK: &str = "/var/lib/habuild/etc/work";
 
 /// Grows `/var`'s file system. A unit of our own under systemd's name: bookworm's systemd writes it only for
 /// `x-systemd.growfs`, which on a line of the initrd's fails.
-pub const GROW_UNIT: &str = "/usr/lib/systemd/system/systemd-growfs@var.service";
+pub(crate) const GROW_UNIT: &str = "/usr/lib/systemd/system/systemd-growfs@var.service";
 
 const GROW: &str = "[Unit]
 Description=Grow File System on /var
@@ -43,7 +43,7 @@ TimeoutSec=infinity
 ";
 
 /// Gives the mounted root of an image its places.
-pub fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
+pub(crate) fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
     for (name, place, mode) in LINKS {
         move_into_var(root, name, place, mode)?;
     }

@@ -20,7 +20,7 @@ use crate::sys::file;
 const STATE: &str = "/var";
 
 /// Takes the list of marks out of the mounted root; paths become those of the state file system, from `/` on.
-pub fn take_marks(root: &Rootfs) -> Result<Vec<Mark>> {
+pub(crate) fn take_marks(root: &Rootfs) -> Result<Vec<Mark>> {
     let list = format!("{}/{}", marks::DIRECTORY, marks::FILE);
     let Some(content) = root.read(&list)? else { return Ok(Vec::new()) };
     let text = String::from_utf8(content).with_context(|| format!("{list} is not UTF-8"))?;

@@ -55,7 +55,7 @@ const EMPTIED: [&str; 8] = [
 ];
 
 /// Cleans the mounted root of a layer that was just made.
-pub fn clean(root: &Rootfs, epoch: i64) -> Result<()> {
+pub(crate) fn clean(root: &Rootfs, epoch: i64) -> Result<()> {
     for path in REMOVED {
         root.remove(path)?;
     }

@@ -17,7 +17,7 @@ use crate::sys::file;
 use crate::sys::sandbox::Sandbox;
 
 /// The name of the layer in the store.
-pub const NAME: &str = "initrd";
+pub(crate) const NAME: &str = "initrd";
 
 /// dracut's modules: systemd, the verity root, file systems, and nothing that asks the network.
 const MODULES: &str = "base systemd systemd-initrd systemd-veritysetup dm kernel-modules kernel-modules-extra rootfs-block udev-rules fs-lib shutdown";
@@ -31,7 +31,7 @@ const DRIVERS: &str = "squashfs erofs overlay dm-verity sha256-ssse3 ext4 vfat n
 const SOFTDEP: &str = "softdep dm-verity pre: sha256-ssse3\n";
 
 /// Makes the kernel and initrd of `plan` and puts them into the store.
-pub fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
+pub(crate) fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
     let scratch = store.scratch()?;
     let (version, kernel) = find_kernel(&Rootfs::new(bottom))?;
     let out = scratch.directory("out")?;

@@ -39,7 +39,13 @@ const REPOSITORY: &str = "/mnt";
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Makes the bottom layer in the empty directory `root` from the repository in `repository`.
-pub fn bootstrap(layer: &PlannedLayer, base: &Base, root: &Path, repository: &Path, scratch: &Path) -> Result<()> {
+pub(crate) fn bootstrap(
+    layer: &PlannedLayer,
+    base: &Base,
+    root: &Path,
+    repository: &Path,
+    scratch: &Path,
+) -> Result<()> {
     let mut arguments: Vec<String> =
         ["--verbose", "--mode=root", "--variant=apt", "--format=directory"].map(str::to_owned).into();
     arguments.push(format!("--include={}", layer.request.join(",")));
@@ -61,7 +67,7 @@ pub fn bootstrap(layer: &PlannedLayer, base: &Base, root: &Path, repository: &Pa
 }
 
 /// Installs a later layer's packages into the mounted `root`.
-pub fn install(layer: &PlannedLayer, root: &Rootfs, repository: &Path) -> Result<()> {
+pub(crate) fn install(layer: &PlannedLayer, root: &Rootfs, repository: &Path) -> Result<()> {
     if layer.packages.is_empty() {
         return Ok(());
     }

@@ -7,11 +7,11 @@
 
 mod ahead;
 pub mod bundle;
-pub mod clean;
+pub(crate) mod clean;
 pub mod docker;
 mod foreign;
-pub mod initrd;
-pub mod install;
+pub(crate) mod initrd;
+pub(crate) mod install;
 mod network;
 pub mod pack;
 pub mod packages;

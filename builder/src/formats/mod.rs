@@ -5,5 +5,5 @@
 pub mod fat;
 pub mod gpt;
 pub mod qcow2;
-pub mod raw;
+pub(crate) mod raw;
 pub mod verity;

@@ -10,7 +10,7 @@ use crate::sys::sparse;
 /// Copies the disk in the file `raw` to `out`, which must be empty, and leaves holes where the disk is zero.
 ///
 /// `progress` is called now and then with the bytes done and the bytes to do; holes of `raw` count as neither.
-pub fn write(raw: &Path, out: &mut File, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+pub(crate) fn write(raw: &Path, out: &mut File, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
     let length = raw.metadata().with_context(|| format!("failed to read {}", raw.display()))?.len();
     out.set_len(length).with_context(|| format!("failed to size a copy of {}", raw.display()))?;
     sparse::copy(raw, out, 0, progress)

@@ -5,14 +5,14 @@ use jiff::tz::Offset;
 
 /// One stanza of a `Packages` file: field names and values, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stanza {
+pub(crate) struct Stanza {
     text: String,
 }
 
 impl Stanza {
     /// The stanzas of a text, in order.
     #[must_use]
-    pub fn all(text: &str) -> Vec<Self> {
+    pub(crate) fn all(text: &str) -> Vec<Self> {
         text.split("\n\n")
             .map(str::trim_end)
             .filter(|part| !part.trim().is_empty())
@@ -22,7 +22,7 @@ impl Stanza {
 
     /// The first line of a field's value.
     #[must_use]
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.text.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             (key.eq_ignore_ascii_case(name)).then(|| value.trim())
@@ -31,7 +31,7 @@ impl Stanza {
 
     /// The stanza as dpkg's database has it for an installed package.
     #[must_use]
-    pub fn installed(&self) -> String {
+    pub(crate) fn installed(&self) -> String {
         let mut text = String::new();
         for (i, line) in self.text.lines().enumerate() {
             text.push_str(line);
@@ -47,7 +47,7 @@ impl Stanza {
 
 /// What `apt-get --simulate install` would install: names and versions, in its order.
 #[must_use]
-pub fn simulated_installs(output: &str) -> Vec<(String, String)> {
+pub(crate) fn simulated_installs(output: &str) -> Vec<(String, String)> {
     output
         .lines()
         .filter_map(|line| {
@@ -61,7 +61,7 @@ pub fn simulated_installs(output: &str) -> Vec<(String, String)> {
 
 /// The `Date` of a Release or InRelease file, in seconds since 1970.
 #[must_use]
-pub fn date_of_release(text: &str) -> Option<i64> {
+pub(crate) fn date_of_release(text: &str) -> Option<i64> {
     let value = text.lines().find_map(|line| line.strip_prefix("Date:"))?;
     parse_date(value.trim())
 }

@@ -2,7 +2,7 @@
 
 /// A difference between two lists of inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The line there, in the nearest cached layer; `None` when it ends before.
     pub was: Option<String>,
     /// The line here.
@@ -22,7 +22,7 @@ impl std::fmt::Display for Difference {
 
 /// The first difference between `inputs` and the one of `cached` that shares the most lines with it.
 #[must_use]
-pub fn first_difference<'a>(inputs: &str, cached: impl Iterator<Item = &'a str>) -> Option<Difference> {
+pub(crate) fn first_difference<'a>(inputs: &str, cached: impl Iterator<Item = &'a str>) -> Option<Difference> {
     let own: Vec<&str> = inputs.lines().collect();
     let nearest = cached
         .map(|text| text.lines().collect::<Vec<&str>>())

@@ -5,12 +5,12 @@
 
 pub mod archive;
 pub mod choice;
-pub mod control;
-pub mod explain;
+pub(crate) mod control;
+pub(crate) mod explain;
 pub mod inputs;
 pub mod layer;
 pub mod lock;
-pub mod resolve;
+pub(crate) mod resolve;
 
 use std::path::{Path, PathBuf};
 

@@ -23,7 +23,7 @@ const INDEX_SPACE: u64 = 400 << 20;
 
 /// Apt with a root of its own.
 #[derive(Debug)]
-pub struct Index<'a> {
+pub(crate) struct Index<'a> {
     root: PathBuf,
     archive: &'a Archive,
     base: &'a Base,
@@ -31,7 +31,7 @@ pub struct Index<'a> {
 
 impl<'a> Index<'a> {
     /// An index in the directory `root`, which is kept from build to build so that only changes are fetched.
-    pub fn open(root: &Path, archive: &'a Archive, base: &'a Base) -> Result<Self> {
+    pub(crate) fn open(root: &Path, archive: &'a Archive, base: &'a Base) -> Result<Self> {
         let index = Self { root: root.into(), archive, base };
         // With less, apt waits for ever instead of failing.
         file::require_space(root, INDEX_SPACE)?;
@@ -74,7 +74,7 @@ impl<'a> Index<'a> {
     }
 
     /// Fetches the index and gives the newest date of its Release files, in seconds since 1970.
-    pub fn update(&self) -> Result<i64> {
+    pub(crate) fn update(&self) -> Result<i64> {
         self.apt(Tool::AptGet)
             .args(["update", "-q", "-o", "APT::Update::Error-Mode=any"])
             .run()
@@ -124,7 +124,7 @@ impl<'a> Index<'a> {
 
     /// Solves every request, each on top of the layers below it. Packages of `preferred` keep its versions, unless the
     /// archive has them no more, or a layer's packages do not go together with them.
-    pub fn resolve(&self, requests: &[Request], epoch: i64, preferred: Option<&Lock>) -> Result<Lock> {
+    pub(crate) fn resolve(&self, requests: &[Request], epoch: i64, preferred: Option<&Lock>) -> Result<Lock> {
         let mut lock = Lock::new(self.base, epoch);
         let mut stanzas: BTreeMap<String, Vec<Stanza>> = BTreeMap::new();
         for request in requests {

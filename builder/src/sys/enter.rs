@@ -20,7 +20,7 @@ const NOTHING: Option<&str> = None;
 
 /// An overlay mount; unmounted when dropped.
 #[derive(Debug)]
-pub struct Overlay {
+pub(crate) struct Overlay {
     at: PathBuf,
 }
 
@@ -29,7 +29,7 @@ impl Overlay {
     ///
     /// `userxattr`: `trusted.*` attributes are refused in a user namespace. `volatile`: nothing is flushed to disk
     /// while packages are installed; a layer counts only once it is packed, hashed and renamed into the store.
-    pub fn mount(lowers: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Result<Self> {
+    pub(crate) fn mount(lowers: &[PathBuf], upper: &Path, work: &Path, at: &Path) -> Result<Self> {
         let mut options = String::from("userxattr,volatile,lowerdir=");
         for (i, lower) in lowers.iter().enumerate() {
             if i > 0 {
@@ -45,7 +45,7 @@ impl Overlay {
 
     /// Where it is mounted.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.at
     }
 }
@@ -63,7 +63,7 @@ fn escape(path: &Path) -> Result<String> {
 }
 
 /// The hidden subcommand `__sandbox DESCRIPTION PROGRAM ARGUMENTS…`. Returns the command's exit code.
-pub fn run(arguments: &[String]) -> Result<u8> {
+pub(crate) fn run(arguments: &[String]) -> Result<u8> {
     let [description, program, rest @ ..] = arguments else { bail!("a sandbox needs a description and a program") };
     die_with_parent()?;
     if std::process::id() == 1 {

@@ -19,23 +19,23 @@ use crate::report::{self, Failure, Fault};
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// Reads a whole file.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("failed to read {}", path.display()))
 }
 
 /// Reads a whole file as text.
-pub fn read_text(path: &Path) -> Result<String> {
+pub(crate) fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
 }
 
 /// Makes a directory and its parents.
-pub fn make_directory(path: &Path) -> Result<()> {
+pub(crate) fn make_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("failed to make directory {}", path.display()))
 }
 
 /// Makes a directory of exactly that mode, whatever the process' mask is; parents that lack get it too. Directories
 /// that are there keep theirs.
-pub fn make_directory_with_mode(path: &Path, mode: u32) -> Result<()> {
+pub(crate) fn make_directory_with_mode(path: &Path, mode: u32) -> Result<()> {
     let made = match (fs::create_dir(path), path.parent()) {
         (Err(error), Some(parent)) if error.kind() == ErrorKind::NotFound => {
             make_directory_with_mode(parent, mode)?;
@@ -50,12 +50,12 @@ pub fn make_directory_with_mode(path: &Path, mode: u32) -> Result<()> {
 }
 
 /// Writes a file in place.
-pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, content).with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// Writes a file so that a reader, or a build that is killed, sees the old content or the new, never a part.
-pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?;
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -72,12 +72,12 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Renames a file or directory.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).with_context(|| format!("failed to rename {} to {}", from.display(), to.display()))
 }
 
 /// Removes a file or a whole tree; one that is not there is no error.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     let result = match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -96,7 +96,7 @@ pub struct Lock {
 }
 
 /// Fails when the file system of `directory` has less than so many bytes left for us.
-pub fn require_space(directory: &Path, bytes: u64) -> Result<()> {
+pub(crate) fn require_space(directory: &Path, bytes: u64) -> Result<()> {
     let found = statvfs(directory).with_context(|| format!("failed to read the state of {}", directory.display()))?;
     let left = found.blocks_available().saturating_mul(found.fragment_size());
     if left >= bytes {
@@ -112,7 +112,7 @@ pub fn require_space(directory: &Path, bytes: u64) -> Result<()> {
 }
 
 /// Notes that a file of a cache was used just now, in its modification time.
-pub fn touch(path: &Path) -> Result<()> {
+pub(crate) fn touch(path: &Path) -> Result<()> {
     let now = TimeSpec::UTIME_NOW;
     utimensat(AT_FDCWD, path, &now, &now, UtimensatFlags::NoFollowSymlink)
         .with_context(|| format!("failed to set the time of {}", path.display()))
@@ -120,22 +120,22 @@ pub fn touch(path: &Path) -> Result<()> {
 
 /// How long ago a file was last used, if that can be told.
 #[must_use]
-pub fn unused_for(path: &Path) -> Option<Duration> {
+pub(crate) fn unused_for(path: &Path) -> Option<Duration> {
     fs::symlink_metadata(path).ok()?.modified().ok()?.elapsed().ok()
 }
 
 /// Waits for the lock at `path`.
-pub fn lock(path: &Path) -> Result<Lock> {
+pub(crate) fn lock(path: &Path) -> Result<Lock> {
     wait_for(path, FlockArg::LockExclusive)
 }
 
 /// Waits until no process holds the lock at `path` alone; others may share it.
-pub fn lock_shared(path: &Path) -> Result<Lock> {
+pub(crate) fn lock_shared(path: &Path) -> Result<Lock> {
     wait_for(path, FlockArg::LockShared)
 }
 
 /// Takes the lock at `path` if no other process holds it.
-pub fn try_lock(path: &Path) -> Result<Option<Lock>> {
+pub(crate) fn try_lock(path: &Path) -> Result<Option<Lock>> {
     loop {
         match flock(open_lock(path)?, path, FlockArg::LockExclusiveNonblock)? {
             Locked::Held(lock) => return Ok(Some(lock)),

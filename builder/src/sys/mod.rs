@@ -2,10 +2,10 @@
 
 pub mod cmd;
 pub mod digest;
-pub mod enter;
-pub mod file;
+pub(crate) mod enter;
+pub(crate) mod file;
 pub mod running;
-pub mod sandbox;
-pub mod sparse;
+pub(crate) mod sandbox;
+pub(crate) mod sparse;
 pub mod tool;
-pub mod userns;
+pub(crate) mod userns;

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::cmd::Cmd;
 
 /// The hidden subcommand that carries out a sandbox.
-pub const COMMAND: &str = "__sandbox";
+pub(crate) const COMMAND: &str = "__sandbox";
 
 /// What a sandboxed command sees. It always has its own process ids, host name and an empty network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// The directory that becomes `/`.
     pub(super) root: PathBuf,
     /// Bind mounts, in order; each target is below the new root and exists there.
@@ -40,7 +40,7 @@ pub(super) struct Bind {
 impl Sandbox {
     /// A sandbox whose root is `root`, with `/proc`, a small `/dev`, and empty `/run` and `/tmp`.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self {
             root: root.into(),
             binds: Vec::new(),
@@ -64,7 +64,7 @@ impl Sandbox {
 
     /// The host's own root, as it is, for a tool of the host.
     #[must_use]
-    pub fn host() -> Self {
+    pub(crate) fn host() -> Self {
         let mut sandbox = Self::new(Path::new("/"));
         sandbox.tmpfs.clear();
         sandbox
@@ -72,27 +72,31 @@ impl Sandbox {
 
     /// Shows `source` at `target`.
     #[must_use]
-    pub fn bind(mut self, source: &Path, target: &str) -> Self {
+    pub(crate) fn bind(mut self, source: &Path, target: &str) -> Self {
         self.binds.push(Bind { source: source.into(), target: target.into(), read_only: false });
         self
     }
 
     /// Shows `source` at `target`, not to be written.
     #[must_use]
-    pub fn bind_read_only(mut self, source: &Path, target: &str) -> Self {
+    pub(crate) fn bind_read_only(mut self, source: &Path, target: &str) -> Self {
         self.binds.push(Bind { source: source.into(), target: target.into(), read_only: true });
         self
     }
 
     /// Sets a variable of the command's environment.
     #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
     /// The command that runs `program` inside; output and errors are the caller's to choose.
-    pub fn command<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Result<Cmd> {
+    pub(crate) fn command<A: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Cmd> {
         let description = serde_json::to_string(self).context("a sandbox that cannot be described")?;
         Ok(Cmd::program("/proc/self/exe").arg(COMMAND).arg(description).arg(program).args(arguments))
     }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
 /// The byte ranges of `file` that are not holes, in order. Moves the file's position.
-pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
+pub(crate) fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
     let length = i64::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut ranges = Vec::new();
     let mut end = 0;
@@ -31,7 +31,7 @@ pub fn data_ranges(file: &File) -> io::Result<Vec<Range<u64>>> {
 
 /// Whether all of `bytes` are zero.
 #[must_use]
-pub fn is_zero(bytes: &[u8]) -> bool {
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: [u8; 4096] = [0; 4096];
     // Comparing slices is what the C library does fastest.
     bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
@@ -44,7 +44,7 @@ const BUFFER: usize = 1 << 20;
 /// Copies the file `from` into `to` at byte `offset`, and leaves `to` as it is where `from` is a hole or zero.
 ///
 /// `progress` is called now and then with the bytes done and the bytes to do; holes count as neither.
-pub fn copy(from: &Path, to: &File, offset: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &File, offset: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
     let reading = || format!("failed to read {}", from.display());
     let writing = || format!("failed to write a copy of {}", from.display());
     let source = File::open(from).with_context(reading)?;

@@ -24,7 +24,7 @@ use nix::unistd::{Gid, Uid, User};
 use crate::report::{Failure, Fault};
 
 /// The hidden subcommand that the child side answers to.
-pub const COMMAND: &str = "__namespace";
+pub(crate) const COMMAND: &str = "__namespace";
 
 /// How many ids an image may use: 0 to 65535.
 const IDS: u32 = 65536;
@@ -46,7 +46,7 @@ enum Ids {
 }
 
 /// Says whether this host lets habuild build, before anything is begun.
-pub fn check_host() -> Result<()> {
+pub(crate) fn check_host() -> Result<()> {
     find_ids()?;
     let probe = Command::new("/proc/self/exe")
         .args([COMMAND, "--probe"])
@@ -108,7 +108,7 @@ fn find_ids() -> Result<Ids> {
 
 /// Whether the host has a program of that name.
 #[must_use]
-pub fn on_path(tool: &str) -> bool {
+pub(crate) fn on_path(tool: &str) -> bool {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .any(|directory| Path::new(directory).join(tool).exists())
@@ -127,7 +127,7 @@ fn subordinate_range(text: &str, name: &str, id: u32) -> Option<u32> {
 
 /// Runs `habuild ARGUMENTS…` as root of a new user namespace, with `input` as its standard input, and returns its
 /// exit code. The child dies with this process.
-pub fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
+pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Result<u8> {
     let ids = find_ids()?;
     // The child's standard input is a socket, since the child has a word to say before it is told anything.
     let (mut to_child, stdin) = UnixStream::pair().context("failed to make a socket")?;
@@ -205,7 +205,7 @@ fn map_ids(pid: u32, ids: Ids) -> Result<()> {
 
 /// The child side. Enters the namespaces, waits to be mapped, and becomes `habuild ARGUMENTS…`.
 /// With `--probe` it only tries. Returns only on failure, or after a probe.
-pub fn enter(arguments: &[String]) -> Result<()> {
+pub(crate) fn enter(arguments: &[String]) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).context("unshare(CLONE_NEWUSER)")?;
     if arguments.first().is_some_and(|argument| argument == "--probe") {
         return Ok(());

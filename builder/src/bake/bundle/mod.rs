@@ -10,7 +10,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use contract::harbor::{Record, SCHEMA};
 use flate2::read::MultiGzDecoder;
 
