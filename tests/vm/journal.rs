@@ -20,6 +20,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("kernel", "overlayfs: null uuid detected in lower fs '/etc'", "squashfs has no UUID; xino is not needed"),
     ("kernel", "the capability attribute has been deprecated", "a program reads /sys/block/*/capability"),
     ("kernel", "kauditd_printk_skb:", "audit messages of the boot came too fast to be printed"),
+    ("kernel", "GPT:", "the disk was enlarged, as a cloud does; systemd-repart then moves the second header"),
     (
         "systemd",
         "cloud-init-main.service: Got notification message from PID",
