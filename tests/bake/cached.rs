@@ -106,7 +106,8 @@ fn a_damaged_layer_is_found_removed_and_made_again() {
     fs::write(&tar, &bytes).unwrap();
     let (code, message) = failure(place.habuild("cache").arg("verify"));
     assert_eq!(code, 5, "{message}");
-    assert!(message.contains("one layer is damaged") && message.contains("habuild cache gc"), "{message}");
+    // Another key of an earlier run may stand for the same tar.
+    assert!(message.contains(" damaged\n") && message.contains("habuild cache gc"), "{message}");
     // A build that needs it finds the damage too, and makes it anew.
     let output = place.locked("image").arg("--offline").output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
