@@ -26,6 +26,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
         "cloud-init-main.service: Got notification message from PID",
         "systemd's tools report their exit code to the service they run in, where only cloud-init itself is heard",
     ),
+    ("(udev-worker)", "Could not set WakeOnLan to off", "netplan's files say so of every card; a virtual one cannot"),
     ("systemd-udevd", "is taking a long time", "emulation is slow"),
 ];
 
