@@ -10,8 +10,8 @@
 //! | [`assemble`] | layers | one raw disk |
 //! | [`export`] | disk | artifacts, manifest, checksums |
 //!
-//! Beside them: [`formats`] holds the file and disk formats written here, [`boot`] starts an artifact under QEMU, [`report`] says what went wrong and whose fault it is,
-//! [`sys`] is the only module that starts processes and enters namespaces, [`cli`] is the command table.
+//! Beside them: [`formats`] holds the file and disk formats written here, [`boot`] starts an artifact under QEMU,
+//! [`report`] says what went wrong and whose fault it is, [`sys`] is the only module that starts processes and enters namespaces, [`cli`] is the command table.
 
 pub mod assemble;
 pub mod bake;

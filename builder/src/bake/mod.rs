@@ -3,7 +3,7 @@
 //! A layer is baked in an overlay on the trees of the layers below; what the overlay's upper directory then holds is
 //! cleaned, packed and committed. Packing one layer goes on while the next is baked.
 //!
-//! Invariant: runs inside [`crate::sys::userns`]; the same road for root and for an ordinary user.
+//! Invariant: runs inside `sys::userns`; the same road for root and for an ordinary user.
 
 mod ahead;
 pub mod bundle;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a value is refused and what to write instead. A [`Problem`](crate::report::Problem) adds the place.
+/// Why a value is refused and what to write instead. A problem adds the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// A lower-case fragment without a final period.
