@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::decode::Problems;
 use super::image::{Base, ImageSpec};
 use super::layer::{Action, LayerSpec};
 use super::names::{Selector, parse_name};
@@ -16,7 +15,7 @@ use super::read_layer::read_layer;
 use super::source::{Source, placed};
 use super::{actions_for, covers};
 use crate::report::{Failure, Fault, Problem, Report};
-use contract::strict::Mistake;
+use contract::strict::{Field, Mistake, Reader};
 
 /// Everything that was read, checked against itself: each layer that the image names is here.
 #[derive(Debug, Clone)]
@@ -83,8 +82,8 @@ fn find_image(root: &Path, image: &str) -> Result<PathBuf, Problem> {
 fn read_all(root: &Path, file: &Path, overrides: &[Override], report: &mut Report) -> Result<Option<Catalog>, Problem> {
     let source = Source::read(file, overrides)?;
     let tree = source.parse()?;
-    let problems = Problems::new(&source);
-    let read = read_image(problems.root(&tree));
+    let mut d = Reader::of_definitions();
+    let read = read_image(&mut d, &Field::root(&tree));
     let directory = below(root, "layers");
     let known = names_in(&directory, |path| path.join("layer.toml").is_file());
     let mut layers = BTreeMap::new();
@@ -93,61 +92,59 @@ fn read_all(root: &Path, file: &Path, overrides: &[Override], report: &mut Repor
         let layer = read_layer_file(&directory.join("layer.toml"), name, &directory, read.base.as_ref(), report);
         layers.extend(layer.map(|layer| (name.to_owned(), layer)));
     };
-    for (name, node) in &read.layers {
+    for (name, field) in &read.layers {
         if known.contains(name) {
             read_one(name);
-        } else {
-            node.refuse(match known.is_empty() {
-                true => Mistake::new(format!("no layers in {}", directory.display()))
-                    .hint("run habuild in the project's directory"),
-                false => Mistake::unknown(
-                    "layer",
-                    name,
-                    known.iter().map(String::as_str).filter(|name| *name != TOOLS_LAYER),
-                ),
-            });
+            continue;
         }
+        let names = known.iter().map(String::as_str).filter(|name| *name != TOOLS_LAYER);
+        let mistake = match known.is_empty() {
+            true => Mistake::new(format!("no layers in {}", directory.display()))
+                .hint("run habuild in the project's directory"),
+            false => Mistake::unknown("layer", name, names),
+        };
+        d.note(field.node.place, &field.key, mistake);
     }
     if known.iter().any(|name| name == TOOLS_LAYER) {
         read_one(TOOLS_LAYER);
     } else {
         let file = directory.join(TOOLS_LAYER).join("layer.toml");
-        problems.push(placed(
+        report.push(placed(
             file,
             (0, 0),
             "",
             Mistake::new("the tools layer is missing").hint("the tools that every build runs are installed from it"),
         ));
     }
-    check_bundle(&read, &layers);
+    check_bundle(&mut d, &read, &layers);
     let spec = read.spec;
-    report.append(problems.into_report());
+    report.append(source.report(d.problems));
     Ok(spec.map(|image| Catalog { image, image_file: source.file().to_owned(), layers }))
 }
 
 /// A bundle and the one layer that unpacks it go together.
-fn check_bundle(read: &ReadImage<'_>, layers: &BTreeMap<String, LayerSpec>) {
+fn check_bundle(d: &mut Reader, read: &ReadImage<'_>, layers: &BTreeMap<String, LayerSpec>) {
     let Some(base) = &read.base else { return };
     let unpacks = |name: &String| {
         let layer = layers.get(name);
         layer.is_some_and(|layer| actions_for(layer, base).any(|action| matches!(action, Action::Bundle {})))
     };
     let unpacking: Vec<_> = read.layers.iter().filter(|(name, _)| unpacks(name)).collect();
-    for (name, node) in unpacking.iter().skip(1) {
-        node.refuse(
-            Mistake::new(format!("layer {name} unpacks the bundle a second time"))
-                .hint("at most one layer of an image does"),
-        );
+    for (name, field) in unpacking.iter().skip(1) {
+        let mistake = Mistake::new(format!("layer {name} unpacks the bundle a second time"));
+        d.note(field.node.place, &field.key, mistake.hint("at most one layer of an image does"));
     }
     match (&read.harbor, unpacking.first()) {
-        (None, Some((name, node))) => node.refuse(
-            Mistake::new(format!("layer {name} unpacks a Harbor bundle, and the image names none"))
-                .hint("add [harbor] with bundle = \"PATH or https URL\", or leave the layer out"),
-        ),
+        (None, Some((name, field))) => {
+            let mistake = Mistake::new(format!("layer {name} unpacks a Harbor bundle, and the image names none"));
+            let hint = "add [harbor] with bundle = \"PATH or https URL\", or leave the layer out";
+            d.note(field.node.place, &field.key, mistake.hint(hint));
+        }
         // A layer that is missing or could not be read is told by itself.
-        (Some(node), None) if read.layers.iter().all(|(name, _)| layers.contains_key(name)) => node.refuse_key(
-            Mistake::new("no layer of the image unpacks the bundle").hint("add \"harbor\" to layers, or leave it out"),
-        ),
+        (Some(field), None) if read.layers.iter().all(|(name, _)| layers.contains_key(name)) => {
+            let mistake = Mistake::new("no layer of the image unpacks the bundle");
+            d.note(field.at, &field.key, mistake.hint("add \"harbor\" to layers, or leave it out"));
+        }
         _ => {}
     }
 }
@@ -166,19 +163,19 @@ fn read_layer_file(
     }
     let source = Source::read(file, &[]).map_err(|problem| report.push(problem)).ok()?;
     let tree = source.parse().map_err(|problem| report.push(problem)).ok()?;
-    let problems = Problems::new(&source);
-    let layer = read_layer(problems.root(&tree), name, directory);
+    let mut d = Reader::of_definitions();
+    let root = Field::root(&tree);
+    let layer = read_layer(&mut d, &root, name, directory);
     if let (Some(layer), Some(base)) = (&layer, base)
         && !covers(layer, base)
-        && let Some(packages) = problems.root(&tree).get("packages")
+        && let Some(packages) = tree.entry("packages")
     {
         let release = Selector::Release(base.distribution, base.release.clone());
-        packages.refuse_key(
-            Mistake::new(format!("names no packages for {release}"))
-                .hint(format!("add \"{release}\" = […], or default = […]; an empty list if it needs none")),
-        );
+        let mistake = Mistake::new(format!("names no packages for {release}"));
+        let hint = format!("add \"{release}\" = […], or default = […]; an empty list if it needs none");
+        d.note(packages.place, "packages", mistake.hint(hint));
     }
-    report.append(problems.into_report());
+    report.append(source.report(d.problems));
     layer
 }
 

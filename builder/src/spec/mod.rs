@@ -10,7 +10,6 @@ pub mod names;
 
 mod catalog;
 mod check;
-mod decode;
 mod overrides;
 mod read_image;
 mod read_layer;

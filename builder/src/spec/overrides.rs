@@ -1,13 +1,11 @@
 //! `--set KEY=VALUE`: a key of the image spec, given on the command line.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
-use super::source::is_too_deep;
-use contract::strict::{Mistake, quoted};
+use super::source::{is_too_deep, node};
+use contract::strict::{Entry, Kind, Mistake, Node, Place, Value, quoted};
 
 /// A key of the image spec with the value that replaces the file's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,30 +53,31 @@ impl Override {
         errors.is_empty().then_some(value)
     }
 
-    /// Puts the value into `root` in place of what is there; everything it adds lies at `offset`.
-    pub(crate) fn lay_over<'i>(&'i self, root: &mut DeTable<'i>, offset: usize) {
-        let mut value = self.toml().unwrap_or(DeValue::String(Cow::Borrowed(&self.value)));
-        move_to(&mut value, offset);
-        let at = offset..offset;
-        let mut table = root;
+    /// Puts the value into `root` in place of what is there; everything it adds lies at `place`.
+    pub(crate) fn lay_over(&self, root: &mut Node, place: Place) {
+        let value = match self.toml() {
+            Some(value) => node(&value, place, &|_| place),
+            None => Node { place, value: Value::Scalar { text: self.value.clone(), kind: Kind::Quoted } },
+        };
+        let mut at = root;
         let mut parts = self.key.split('.').peekable();
         while let Some(part) = parts.next() {
-            let key = Spanned::new(at.clone(), Cow::Borrowed(part));
+            // What is no table gives way to one.
+            if !matches!(at.value, Value::Map(_)) {
+                *at = Node { place, value: Value::Map(Vec::new()) };
+            }
+            let Value::Map(entries) = &mut at.value else { return };
+            let index = entries.iter().position(|entry| entry.key == part).unwrap_or(entries.len());
+            if index == entries.len() {
+                let node = Node { place, value: Value::Map(Vec::new()) };
+                entries.push(Entry { place, key: part.to_owned(), node });
+            }
+            let Some(entry) = entries.get_mut(index) else { return };
             if parts.peek().is_none() {
-                // A map keeps the old key on insertion, and with it the old place.
-                table.remove(part);
-                table.insert(key, Spanned::new(at, value));
+                (entry.place, entry.node) = (place, value);
                 return;
             }
-            if !table.get(part).is_some_and(|value| value.get_ref().is_table()) {
-                table.remove(part);
-            }
-            let next = table.entry(key).or_insert_with(|| Spanned::new(at.clone(), DeValue::Table(DeTable::new())));
-            match next.get_mut() {
-                DeValue::Table(below) => table = below,
-                // Not reached: what is no table was removed above.
-                _ => return,
-            }
+            at = &mut entry.node;
         }
     }
 }
@@ -88,26 +87,6 @@ impl FromStr for Override {
 
     fn from_str(text: &str) -> Result<Self, Mistake> {
         Self::parse(text)
-    }
-}
-
-/// Moves everything in `value` to one offset.
-fn move_to(value: &mut DeValue<'_>, offset: usize) {
-    match value {
-        DeValue::Array(array) => {
-            for item in array.iter_mut() {
-                move_to(item.get_mut(), offset);
-                *item = Spanned::new(offset..offset, std::mem::replace(item.get_mut(), DeValue::Boolean(false)));
-            }
-        }
-        DeValue::Table(table) => {
-            for (key, mut item) in std::mem::take(table) {
-                move_to(item.get_mut(), offset);
-                let key = Spanned::new(offset..offset, key.into_inner());
-                table.insert(key, Spanned::new(offset..offset, item.into_inner()));
-            }
-        }
-        _ => {}
     }
 }
 

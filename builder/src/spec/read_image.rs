@@ -1,12 +1,11 @@
-//! Reads an [`ImageSpec`] from its table: defaults, ranges, and what this version cannot do yet.
+//! Reads an [`ImageSpec`] from its tree: defaults, ranges, and what this version cannot do yet.
 
-use super::decode::{Node, Table};
 use super::image::{Artifacts, Base, Disk, Firmware, Format, Harbor, ImageSpec, Root};
 use super::names::{ByteSize, Distribution, parse_name};
 use super::release;
 use super::url::{Scheme, parse_url};
 use crate::sys::digest::Digest;
-use contract::strict::{Mistake, quoted};
+use contract::strict::{Field, Mistake, Reader, quoted};
 
 /// The layer that every image starts from.
 pub(crate) const FIRST_LAYER: &str = "base";
@@ -27,25 +26,23 @@ const LATER_FORMATS: [&str; 5] = ["vhd", "vmdk", "gce", "ova", "raw.zst"];
 pub(crate) struct ReadImage<'t> {
     pub(crate) spec: Option<ImageSpec>,
     pub(crate) base: Option<Base>,
-    pub(crate) layers: Vec<(String, Node<'t>)>,
+    pub(crate) layers: Vec<(String, Field<'t>)>,
     /// `[harbor]`, whatever it holds.
-    pub(crate) harbor: Option<Node<'t>>,
+    pub(crate) harbor: Option<Field<'t>>,
 }
 
-/// Reads the spec; every mistake goes to the problems that the table belongs to.
-pub(crate) fn read_image<'t>(root: Table<'t>) -> ReadImage<'t> {
-    let name = root.required("name", "name = \"my-image\"").and_then(|node| node.parse(parse_name));
+/// Reads the spec; every mistake goes to `d`.
+pub(crate) fn read_image<'t>(d: &mut Reader, root: &Field<'t>) -> ReadImage<'t> {
     let mut named = Vec::new();
-    let layers = root.required("layers", "layers = [\"base\", …]").and_then(|node| read_layer_names(&node, &mut named));
-    let base =
-        root.required("base", "[base] with distribution and release").and_then(|node| node.table()).and_then(read_base);
-    // `None` inside: absent. `None` outside: there, and wrong.
-    let harbor_node = root.get("harbor");
-    let harbor = harbor_node.as_ref().map_or(Some(None), |node| read_harbor(node).map(Some));
-    let disk = root.get("disk").map_or_else(|| Some(default_disk()), |node| node.table().and_then(read_disk));
-    let artifacts =
-        root.get("artifacts").map_or_else(|| Some(default_artifacts()), |node| node.table().and_then(read_artifacts));
-    root.finish();
+    let Some(fields) = d.fields(root, &["name", "layers", "base", "harbor", "disk", "artifacts"]) else {
+        return ReadImage { spec: None, base: None, layers: named, harbor: None };
+    };
+    let name = d.need_like(&fields, "name", "name = \"my-image\"", |d, f| d.parsed(f, parse_name));
+    let layers = d.need_like(&fields, "layers", "layers = [\"base\", …]", |d, f| read_layer_names(d, f, &mut named));
+    let base = d.need_like(&fields, "base", "[base] with distribution and release", read_base);
+    let harbor = d.maybe(&fields, "harbor", read_harbor);
+    let disk = d.or(&fields, "disk", default_disk(), read_disk);
+    let artifacts = d.or(&fields, "artifacts", default_artifacts(), read_artifacts);
     let spec = (|| {
         Some(ImageSpec {
             name: name?,
@@ -56,46 +53,49 @@ pub(crate) fn read_image<'t>(root: Table<'t>) -> ReadImage<'t> {
             artifacts: artifacts?,
         })
     })();
-    ReadImage { spec, base, layers: named, harbor: harbor_node }
+    ReadImage { spec, base, layers: named, harbor: fields.get("harbor").cloned() }
 }
 
-fn read_layer_names<'t>(node: &Node<'t>, named: &mut Vec<(String, Node<'t>)>) -> Option<Vec<String>> {
-    let names = node.non_empty_set(|item| {
-        let name = item.parse(parse_name)?;
+fn read_layer_names<'t>(
+    d: &mut Reader,
+    field: &Field<'t>,
+    named: &mut Vec<(String, Field<'t>)>,
+) -> Option<Vec<String>> {
+    let items = d.some_list(field)?;
+    let first = items.first().cloned()?;
+    let names = d.each_once(items, |d, item| {
+        let name = d.parsed(item, parse_name)?;
         if name == TOOLS_LAYER {
-            item.refuse(
-                Mistake::new("the tools layer is part of no image")
-                    .hint("remove it: the builder's own tools run from it, unasked"),
-            );
-            return None;
+            let mistake = Mistake::new("the tools layer is part of no image");
+            return d.refuse(item, mistake.hint("remove it: the builder's own tools run from it, unasked"));
         }
-        named.push((name.clone(), item.clone()));
+        if named.iter().all(|(other, _)| *other != name) {
+            named.push((name.clone(), item.clone()));
+        }
         Some(name)
     });
-    let first = node.items()?.first().cloned()?;
-    if first.string_quietly().is_some_and(|name| name != FIRST_LAYER) {
-        first.refuse(Mistake::new(format!("the first layer must be {FIRST_LAYER:?}")));
-        return None;
+    match first.quietly() {
+        Some(name) if name != FIRST_LAYER => {
+            d.refuse(&first, Mistake::new(format!("the first layer must be {FIRST_LAYER:?}")))
+        }
+        _ => names,
     }
-    names
 }
 
-fn read_base(table: Table<'_>) -> Option<Base> {
-    let distribution = table
-        .required("distribution", "distribution = \"ubuntu\" or \"debian\"")
-        .and_then(|node| node.parse(str::parse::<Distribution>));
-    let release = table.required("release", "release = \"noble\"").and_then(|node| {
-        // Without a distribution there is nothing to look the name up in; that problem is already told.
-        let name = node.string()?;
-        node.accept(release::find_first_class(distribution?, name)).map(|release| release.name.to_owned())
+fn read_base(d: &mut Reader, field: &Field<'_>) -> Option<Base> {
+    let fields = d.fields(field, &["distribution", "release", "architecture", "mirror", "snapshot"])?;
+    let distribution = d.need_like(&fields, "distribution", "distribution = \"ubuntu\" or \"debian\"", |d, f| {
+        d.parsed(f, str::parse::<Distribution>)
     });
-    let architecture = match table.get("architecture") {
-        None => Some("amd64".to_owned()),
-        Some(node) => node.parse(parse_architecture),
-    };
-    let mirror = optional(&table, "mirror", |node| node.parse(|text| parse_url(text, Scheme::HttpOrHttps)));
-    let snapshot = optional(&table, "snapshot", |node| node.parse(|text| parse_url(text, Scheme::HttpOrHttps)));
-    table.finish();
+    let release = d.need_like(&fields, "release", "release = \"noble\"", |d, f| {
+        let name = d.text(f)?;
+        // Without a distribution there is nothing to look the name up in; that problem is already told.
+        d.accept(f, release::find_first_class(distribution?, name)).map(|release| release.name.to_owned())
+    });
+    let architecture = d.or(&fields, "architecture", "amd64".to_owned(), |d, f| d.parsed(f, parse_architecture));
+    let archive = |d: &mut Reader, f: &Field<'_>| d.parsed(f, |text| parse_url(text, Scheme::HttpOrHttps));
+    let mirror = d.maybe(&fields, "mirror", archive);
+    let snapshot = d.maybe(&fields, "snapshot", archive);
     Some(Base {
         distribution: distribution?,
         release: release?,
@@ -115,22 +115,15 @@ fn parse_architecture(text: &str) -> Result<String, Mistake> {
     }
 }
 
-fn read_harbor(node: &Node<'_>) -> Option<Harbor> {
-    let table = node.table()?;
-    let bundle = table.required("bundle", "bundle = \"PATH or https URL\"");
-    let is_url = bundle.as_ref().and_then(Node::string_quietly).is_some_and(|text| text.contains("://"));
-    let bundle = bundle.and_then(|node| node.parse(parse_bundle));
-    let sha256 = match table.get("sha256") {
-        None if is_url => {
-            table.refuse(
-                Mistake::new("a bundle from a URL needs sha256").hint("add sha256 = \"64 hexadecimal digits\""),
-            );
-            None
-        }
-        None => Some(None),
-        Some(node) => node.parse(parse_digest).map(Some),
-    };
-    table.finish();
+fn read_harbor(d: &mut Reader, field: &Field<'_>) -> Option<Harbor> {
+    let fields = d.fields(field, &["bundle", "sha256"])?;
+    let bundle = d.need_like(&fields, "bundle", "bundle = \"PATH or https URL\"", |d, f| d.parsed(f, parse_bundle));
+    let sha256 = d.maybe(&fields, "sha256", |d, f| d.parsed(f, parse_digest));
+    let is_url = fields.get("bundle").and_then(Field::quietly).is_some_and(|text| text.contains("://"));
+    if is_url && !fields.has("sha256") {
+        let mistake = Mistake::new("a bundle from a URL needs sha256");
+        return d.refuse_key(field, mistake.hint("add sha256 = \"64 hexadecimal digits\""));
+    }
     Some(Harbor { bundle: bundle?, sha256: sha256? })
 }
 
@@ -165,43 +158,40 @@ fn default_artifacts() -> Artifacts {
     Artifacts { formats: vec![Format::Qcow2] }
 }
 
-fn read_disk(table: Table<'_>) -> Option<Disk> {
-    let root = table.get("root").map_or_else(|| Some(default_root()), |node| node.table().and_then(read_root));
-    let var_size = table.get("var").map_or(Some(DEFAULT_VAR), |node| node.table().and_then(read_var));
-    let firmware = table
-        .get("firmware")
-        .map_or_else(|| Some(default_disk().firmware), |node| node.non_empty_set(|item| item.parse(parse_firmware)));
-    table.finish();
+fn read_disk(d: &mut Reader, field: &Field<'_>) -> Option<Disk> {
+    let fields = d.fields(field, &["root", "var", "firmware"])?;
+    let root = d.or(&fields, "root", default_root(), read_root);
+    let var_size = d.or(&fields, "var", DEFAULT_VAR, read_var);
+    let firmware = d.or(&fields, "firmware", default_disk().firmware, |d, f| d.some_list_of(f, parse_firmware));
     Some(Disk { root: root?, var_size: var_size?, firmware: firmware? })
 }
 
-fn read_root(table: Table<'_>) -> Option<Root> {
-    let filesystem = table.get("filesystem").map_or_else(
-        || Some(default_root().filesystem),
-        |node| {
-            node.parse(|text| match text {
-                "squashfs" => Ok(text.to_owned()),
-                "erofs" | "ext4" => Err(Mistake::not_in_this_version(format_args!("a root of {text}"))
-                    .hint("this version makes \"squashfs\"")),
-                _ => Err(Mistake::unknown("file system", text, ["squashfs", "erofs", "ext4"])),
-            })
-        },
-    );
-    let verity = table.get("verity").map_or(Some(true), |node| {
-        let verity = node.boolean()?;
-        if !verity {
-            node.refuse(Mistake::not_in_this_version("a root without verity").hint("leave the key out"));
-        }
-        verity.then_some(true)
+fn read_root(d: &mut Reader, field: &Field<'_>) -> Option<Root> {
+    let fields = d.fields(field, &["filesystem", "verity"])?;
+    let filesystem = d.or(&fields, "filesystem", default_root().filesystem, |d, f| d.parsed(f, parse_root_filesystem));
+    let verity = d.or(&fields, "verity", true, |d, f| match d.boolean(f)? {
+        true => Some(true),
+        false => d.refuse(f, Mistake::not_in_this_version("a root without verity").hint("leave the key out")),
     });
-    table.finish();
     Some(Root { filesystem: filesystem?, verity: verity? })
 }
 
-fn read_var(table: Table<'_>) -> Option<ByteSize> {
-    let size = table.get("size").map_or(Some(DEFAULT_VAR), |node| node.parse_number_or_string(parse_var_size));
-    table.finish();
-    size
+fn parse_root_filesystem(text: &str) -> Result<String, Mistake> {
+    match text {
+        "squashfs" => Ok(text.to_owned()),
+        "erofs" | "ext4" => {
+            Err(Mistake::not_in_this_version(format_args!("a root of {text}")).hint("this version makes \"squashfs\""))
+        }
+        _ => Err(Mistake::unknown("file system", text, ["squashfs", "erofs", "ext4"])),
+    }
+}
+
+fn read_var(d: &mut Reader, field: &Field<'_>) -> Option<ByteSize> {
+    let fields = d.fields(field, &["size"])?;
+    d.or(&fields, "size", DEFAULT_VAR, |d, f| {
+        let size = parse_var_size(d.text_or_number(f)?);
+        d.accept(f, size)
+    })
 }
 
 fn parse_var_size(text: &str) -> Result<ByteSize, Mistake> {
@@ -229,11 +219,9 @@ fn parse_firmware(text: &str) -> Result<Firmware, Mistake> {
     }
 }
 
-fn read_artifacts(table: Table<'_>) -> Option<Artifacts> {
-    let formats = table
-        .get("formats")
-        .map_or_else(|| Some(default_artifacts().formats), |node| node.non_empty_set(|item| item.parse(parse_format)));
-    table.finish();
+fn read_artifacts(d: &mut Reader, field: &Field<'_>) -> Option<Artifacts> {
+    let fields = d.fields(field, &["formats"])?;
+    let formats = d.or(&fields, "formats", default_artifacts().formats, |d, f| d.some_list_of(f, parse_format));
     Some(Artifacts { formats: formats? })
 }
 
@@ -246,13 +234,4 @@ fn parse_format(text: &str) -> Result<Format, Mistake> {
         }
         _ => Err(Mistake::unknown("format", text, ["raw", "qcow2"].into_iter().chain(LATER_FORMATS))),
     }
-}
-
-/// An optional key: `Some(None)` when absent, `None` when there and wrong.
-fn optional<'t, T>(
-    table: &Table<'t>,
-    key: &'static str,
-    read: impl FnOnce(&Node<'t>) -> Option<T>,
-) -> Option<Option<T>> {
-    table.get(key).map_or(Some(None), |node| read(&node).map(Some))
 }

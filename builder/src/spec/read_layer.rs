@@ -1,14 +1,13 @@
-//! Reads a [`LayerSpec`] from its table and checks that the sources it names are there.
+//! Reads a [`LayerSpec`] from its tree and checks that the sources it names are there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::decode::{Node, Table};
 use super::layer::{Action, ActionSpec, LayerSpec};
 use super::names::{Selector, parse_absolute_path, parse_mode, parse_relative_path};
 use super::read_image::{TOOLS_LAYER, parse_digest};
 use super::url::{Scheme, parse_url};
-use contract::strict::{Mistake, quoted};
+use contract::strict::{Field, Fields, Kind, Mistake, Reader, Value, quoted};
 
 /// The one source that lies in no layer's directory: the first-boot binary, which the builder provides.
 const ARTIFACT: &str = "artifact:firstboot";
@@ -18,31 +17,29 @@ const ARTIFACT_PREFIX: &str = "artifact:";
 const UNIT_KINDS: [&str; 9] =
     [".service", ".timer", ".socket", ".mount", ".automount", ".path", ".target", ".slice", ".swap"];
 
-/// Reads a layer; every mistake goes to the problems that the table belongs to.
-pub(crate) fn read_layer(root: Table<'_>, name: &str, directory: &Path) -> Option<LayerSpec> {
-    let description = root.required("description", "description = \"what it is for\"").and_then(|node| node.text());
-    let packages = root
-        .get("packages")
-        .map_or_else(|| Some(BTreeMap::new()), |node| node.table().and_then(|table| read_packages(&table)));
-    let actions = root.get("action").map_or_else(
-        || Some(Vec::new()),
-        |node| {
-            let mut bundles = 0;
-            node.list(|item| {
-                let action = item.table().and_then(|table| read_action(table, directory))?;
-                bundles += usize::from(matches!(action.action, Action::Bundle {}));
-                if matches!(action.action, Action::Bundle {}) && (bundles > 1 || name == TOOLS_LAYER) {
-                    item.refuse(match name == TOOLS_LAYER {
-                        true => Mistake::new("the tools layer is part of no image: no bundle goes there"),
-                        false => Mistake::new("a second bundle action").hint("an image has one bundle, unpacked once"),
-                    });
-                    return None;
+/// Reads a layer; every mistake goes to `d`.
+pub(crate) fn read_layer(d: &mut Reader, root: &Field<'_>, name: &str, directory: &Path) -> Option<LayerSpec> {
+    let fields = d.fields(root, &["description", "packages", "action"])?;
+    let description = d.need_like(&fields, "description", "description = \"what it is for\"", read_line);
+    let packages = d.or(&fields, "packages", BTreeMap::new(), read_packages);
+    let actions = d.or(&fields, "action", Vec::new(), |d, f| {
+        let items = d.some_list(f)?;
+        let mut bundles = 0;
+        d.each(items, |d, item| {
+            let action = read_action(d, item, directory)?;
+            bundles += usize::from(matches!(action.action, Action::Bundle {}));
+            match action.action {
+                Action::Bundle {} if name == TOOLS_LAYER => {
+                    d.refuse(item, "the tools layer is part of no image: no bundle goes there")
                 }
-                Some(action)
-            })
-        },
-    );
-    root.finish();
+                Action::Bundle {} if bundles > 1 => {
+                    let mistake = Mistake::new("a second bundle action");
+                    d.refuse(item, mistake.hint("an image has one bundle, unpacked once"))
+                }
+                _ => Some(action),
+            }
+        })
+    });
     Some(LayerSpec {
         name: name.to_owned(),
         directory: directory.to_owned(),
@@ -52,11 +49,21 @@ pub(crate) fn read_layer(root: Table<'_>, name: &str, directory: &Path) -> Optio
     })
 }
 
+/// One line of text for people.
+fn read_line(d: &mut Reader, field: &Field<'_>) -> Option<String> {
+    d.parsed(field, |text| match text {
+        _ if text.trim().is_empty() => Err(Mistake::new("must not be empty")),
+        _ if text.chars().any(char::is_control) => Err(Mistake::new("must be one line without control characters")),
+        _ => Ok(text.to_owned()),
+    })
+}
+
 /// The keys are selectors. An empty list is allowed: it says that a release needs no package here.
-fn read_packages(table: &Table<'_>) -> Option<BTreeMap<Selector, Vec<String>>> {
-    let entries = table.entries().into_iter().map(|(key, node)| {
-        let selector = key.parse::<Selector>().map_err(|mistake| node.refuse_key(mistake)).ok();
-        let packages = node.set(|item| item.parse(parse_package));
+fn read_packages(d: &mut Reader, field: &Field<'_>) -> Option<BTreeMap<Selector, Vec<String>>> {
+    let entries = d.entries(field)?.into_iter().map(|(key, entry)| {
+        let selector = key.parse::<Selector>();
+        let selector = selector.map_err(|mistake| d.note(entry.at, &entry.key, mistake)).ok();
+        let packages = d.list_of(&entry, parse_package);
         Some((selector?, packages?))
     });
     entries.collect::<Vec<_>>().into_iter().collect()
@@ -78,193 +85,161 @@ fn parse_package(text: &str) -> Result<String, Mistake> {
     })
 }
 
-fn read_action(table: Table<'_>, layer: &Path) -> Option<ActionSpec> {
-    let when = table
-        .get("when")
-        .map_or_else(|| Some(Vec::new()), |node| node.non_empty_set(|item| item.parse(str::parse::<Selector>)));
-    type Read = fn(&Node<'_>, &Path) -> Option<Action>;
-    let kinds: [(&'static str, Read); 11] = [
-        ("copy", read_copy),
-        ("render", read_render),
-        ("fetch", |node, _| read_fetch(node)),
-        ("run", |node, _| read_run(node)),
-        ("enable", |node, _| read_enable(node)),
-        ("mask", |node, _| read_mask(node)),
-        ("user", |node, _| read_user(node)),
-        ("directory", |node, _| read_directory(node)),
-        ("link", |node, _| read_link(node)),
-        ("remove", |node, _| read_remove(node)),
-        ("bundle", |node, _| within(node, |_| Action::Bundle {})),
-    ];
+type Read = fn(&mut Reader, &Field<'_>, &Path) -> Option<Action>;
+
+/// Every action's key and its reader.
+const ACTIONS: [(&str, Read); 11] = [
+    ("copy", read_copy),
+    ("render", read_render),
+    ("fetch", read_fetch),
+    ("run", read_run),
+    ("enable", read_enable),
+    ("mask", read_mask),
+    ("user", read_user),
+    ("directory", read_directory),
+    ("link", read_link),
+    ("remove", read_remove),
+    ("bundle", |d, field, _| d.fields(field, &[]).map(|_| Action::Bundle {})),
+];
+
+fn read_action(d: &mut Reader, field: &Field<'_>, layer: &Path) -> Option<ActionSpec> {
+    let names = ACTIONS.map(|(name, _)| name);
+    let before = d.problems.len();
+    let fields = d.fields(field, &[&["when"], &names[..]].concat())?;
+    let misspelt = d.problems.len() > before;
+    let when = d.or(&fields, "when", Vec::new(), |d, f| d.some_list_of(f, str::parse::<Selector>));
     // All are read even when there is one too many, so that each one's own mistakes are told.
-    let found: Vec<(&str, Option<Action>)> =
-        kinds.iter().filter_map(|(kind, read)| table.get(kind).map(|node| (*kind, read(&node, layer)))).collect();
-    let unknown = table.has_unknown_keys();
-    if found.len() > 1 {
-        let names: Vec<&str> = found.iter().map(|(kind, _)| *kind).collect();
-        table.refuse(
-            Mistake::new(format!("one action has {}", names.join(" and ")))
-                .hint("give each its own [[action]]: they run in the order of the file"),
-        );
-    } else if found.is_empty() && !unknown {
+    let given: Vec<_> = ACTIONS.iter().filter(|(name, _)| fields.has(name)).collect();
+    let mut read = Vec::new();
+    for (name, reader) in &given {
+        read.push(d.need(&fields, name, |d, f| reader(d, f, layer)));
+    }
+    match (given.as_slice(), read.pop()) {
+        ([_], Some(action)) => Some(ActionSpec { when: when?, action: action? }),
         // A misspelt kind is told as an unknown key already.
-        let names: Vec<&str> = kinds.iter().map(|(kind, _)| *kind).collect();
-        table.refuse(Mistake::new("the action does nothing").hint(format!("add one of {}", names.join(", "))));
+        ([], _) if misspelt => None,
+        ([], _) => {
+            let mistake = Mistake::new("the action does nothing");
+            d.refuse_key(field, mistake.hint(format!("add one of {}", names.join(", "))))
+        }
+        _ => {
+            let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+            let mistake = Mistake::new(format!("one action has {}", names.join(" and ")));
+            d.refuse_key(field, mistake.hint("give each its own [[action]]: they run in the order of the file"))
+        }
     }
-    table.finish();
-    match <[_; 1]>::try_from(found) {
-        Ok([(_, Some(action))]) => Some(ActionSpec { when: when?, action }),
-        _ => None,
+}
+
+fn read_copy(d: &mut Reader, field: &Field<'_>, layer: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["from", "to", "mode"])?;
+    let from = d.need_like(&fields, "from", "from = \"files/…\"", |d, f| {
+        d.parsed(f, |text| match text.starts_with(ARTIFACT_PREFIX) {
+            true => parse_artifact(text).map(|from| (from, true)),
+            false => parse_source(text, layer),
+        })
+    });
+    // Only a directory's content can be copied onto the root itself.
+    let parse_to = if matches!(from, Some((_, true))) { parse_destination } else { parse_absolute_path };
+    let to = d.need_like(&fields, "to", "to = \"/…\"", |d, f| d.parsed(f, parse_to));
+    let mode = d.maybe(&fields, "mode", read_mode);
+    Some(Action::Copy { from: from?.0, to: to?, mode: mode? })
+}
+
+fn read_render(d: &mut Reader, field: &Field<'_>, layer: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["from", "to", "mode"])?;
+    let from = d.need_like(&fields, "from", "from = \"templates/…\"", |d, f| {
+        d.parsed(f, |text| match parse_source(text, layer)? {
+            (from, true) => Ok(from),
+            (_, false) => Err(Mistake::new(format!("{} is a directory", quoted(text))).hint("name one template")),
+        })
+    });
+    let to = need_destination(d, &fields, "to");
+    let mode = d.maybe(&fields, "mode", read_mode);
+    Some(Action::Render { from: from?, to: to?, mode: mode? })
+}
+
+fn read_fetch(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["url", "sha256", "to", "mode"])?;
+    let url = d.need_like(&fields, "url", "url = \"https://…\"", |d, f| {
+        d.parsed(f, |text| parse_url(text, Scheme::HttpsOnly))
+    });
+    let sha256 = d.need_like(&fields, "sha256", "sha256 = \"64 hexadecimal digits\"", |d, f| d.parsed(f, parse_digest));
+    let to = need_destination(d, &fields, "to");
+    let mode = d.maybe(&fields, "mode", read_mode);
+    Some(Action::Fetch { url: url?, sha256: sha256?, to: to?, mode: mode? })
+}
+
+fn read_run(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["command"])?;
+    let command = d.need_like(&fields, "command", "command = [\"program\", \"argument\"]", |d, f| {
+        let items = d.some_list(f)?;
+        let command = d.each(items, |d, item| {
+            d.parsed(item, |text| match text.contains('\0') {
+                true => Err(Mistake::new("an argument cannot hold a NUL")),
+                false => Ok(text.to_owned()),
+            })
+        })?;
+        match command.first() {
+            Some(program) if program.trim().is_empty() => d.refuse(f, "the program's name is empty"),
+            _ => Some(command),
+        }
+    });
+    Some(Action::Run { command: command? })
+}
+
+fn read_enable(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["unit"])?;
+    let unit = d.need_like(&fields, "unit", "unit = \"NAME.service\"", |d, f| d.parsed(f, parse_unit));
+    Some(Action::Enable { unit: unit? })
+}
+
+fn read_mask(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["units"])?;
+    let units = d.need_like(&fields, "units", "units = [\"NAME.service\"]", |d, f| d.some_list_of(f, parse_unit));
+    Some(Action::Mask { units: units? })
+}
+
+fn read_user(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["name", "id", "home", "shell"])?;
+    let name = d.need_like(&fields, "name", "name = \"…\"", |d, f| d.parsed(f, parse_user));
+    // 0 is root, 65534 nobody, 65535 what 16-bit interfaces take for "no id".
+    let id = d.need_like(&fields, "id", "id = 900", |d, f| d.number(f, 1, 65533));
+    let home = d.or(&fields, "home", "/nonexistent".to_owned(), |d, f| d.parsed(f, parse_absolute_path));
+    let shell = d.or(&fields, "shell", "/usr/sbin/nologin".to_owned(), |d, f| d.parsed(f, parse_destination));
+    Some(Action::User { name: name?, id: id?, home: home?, shell: shell? })
+}
+
+fn read_directory(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["path", "mode"])?;
+    let path = need_destination(d, &fields, "path");
+    let mode = d.maybe(&fields, "mode", read_mode);
+    Some(Action::Directory { path: path?, mode: mode? })
+}
+
+fn read_link(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["path", "target"])?;
+    let path = need_destination(d, &fields, "path");
+    let target = d.need_like(&fields, "target", "target = \"…\"", read_line);
+    Some(Action::Link { path: path?, target: target? })
+}
+
+fn read_remove(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
+    let fields = d.fields(field, &["paths"])?;
+    let paths = d.need_like(&fields, "paths", "paths = [\"/…\"]", |d, f| d.some_list_of(f, parse_destination));
+    Some(Action::Remove { paths: paths? })
+}
+
+fn read_mode(d: &mut Reader, field: &Field<'_>) -> Option<u32> {
+    match &field.node.value {
+        Value::Scalar { kind: Kind::Integer, .. } => {
+            d.refuse(field, Mistake::new("is a whole number, must be a string").hint("such as mode = \"0644\""))
+        }
+        _ => d.parsed(field, parse_mode),
     }
 }
 
-/// Reads the table of an action, with the unknown keys told.
-fn within<T>(node: &Node<'_>, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
-    let table = node.table()?;
-    let value = read(&table);
-    table.finish();
-    Some(value)
-}
-
-fn read_copy(node: &Node<'_>, layer: &Path) -> Option<Action> {
-    within(node, |table| {
-        let from = table.required("from", "from = \"files/…\"").and_then(|node| {
-            node.parse(|text| {
-                if text.starts_with(ARTIFACT_PREFIX) {
-                    return parse_artifact(text).map(|from| (from, true));
-                }
-                parse_source(text, layer)
-            })
-        });
-        let to = table.required("to", "to = \"/…\"").and_then(|node| {
-            // Only a directory's content can be copied onto the root itself.
-            node.parse(|text| match from {
-                Some((_, true)) => parse_destination(text),
-                _ => parse_absolute_path(text),
-            })
-        });
-        let mode = read_mode(table);
-        let (from, _) = from?;
-        Some(Action::Copy { from, to: to?, mode: mode? })
-    })?
-}
-
-fn read_render(node: &Node<'_>, layer: &Path) -> Option<Action> {
-    within(node, |table| {
-        let from = table.required("from", "from = \"templates/…\"").and_then(|node| {
-            node.parse(|text| match parse_source(text, layer)? {
-                (from, true) => Ok(from),
-                (_, false) => Err(Mistake::new(format!("{} is a directory", quoted(text))).hint("name one template")),
-            })
-        });
-        let to = read_destination(table, "to");
-        let mode = read_mode(table);
-        Some(Action::Render { from: from?, to: to?, mode: mode? })
-    })?
-}
-
-fn read_fetch(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let url = table
-            .required("url", "url = \"https://…\"")
-            .and_then(|node| node.parse(|text| parse_url(text, Scheme::HttpsOnly)));
-        let sha256 =
-            table.required("sha256", "sha256 = \"64 hexadecimal digits\"").and_then(|node| node.parse(parse_digest));
-        let to = read_destination(table, "to");
-        let mode = read_mode(table);
-        Some(Action::Fetch { url: url?, sha256: sha256?, to: to?, mode: mode? })
-    })?
-}
-
-fn read_run(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let command = table.required("command", "command = [\"program\", \"argument\"]").and_then(|node| {
-            let command = node.list(|item| {
-                item.parse(|text| match text.contains('\0') {
-                    true => Err(Mistake::new("an argument cannot hold a NUL")),
-                    false => Ok(text.to_owned()),
-                })
-            })?;
-            if command.first().is_some_and(|program| program.trim().is_empty()) {
-                node.refuse(Mistake::new("the program's name is empty"));
-                return None;
-            }
-            Some(command)
-        });
-        Some(Action::Run { command: command? })
-    })?
-}
-
-fn read_enable(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let unit = table.required("unit", "unit = \"NAME.service\"").and_then(|node| node.parse(parse_unit));
-        Some(Action::Enable { unit: unit? })
-    })?
-}
-
-fn read_mask(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let units = table
-            .required("units", "units = [\"NAME.service\"]")
-            .and_then(|node| node.non_empty_set(|item| item.parse(parse_unit)));
-        Some(Action::Mask { units: units? })
-    })?
-}
-
-fn read_user(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let name = table.required("name", "name = \"…\"").and_then(|node| node.parse(parse_user));
-        let id = table.required("id", "id = 900").and_then(|node| {
-            let id = node.whole_number()?;
-            // 0 is root, 65534 nobody, 65535 what 16-bit interfaces take for "no id".
-            node.accept(
-                u32::try_from(id)
-                    .ok()
-                    .filter(|id| (1..65534).contains(id))
-                    .ok_or_else(|| Mistake::new(format!("{id} is not an id for a system user")).hint("1 to 65533")),
-            )
-        });
-        let home =
-            table.get("home").map_or_else(|| Some("/nonexistent".to_owned()), |node| node.parse(parse_absolute_path));
-        let shell = table
-            .get("shell")
-            .map_or_else(|| Some("/usr/sbin/nologin".to_owned()), |node| node.parse(parse_destination));
-        Some(Action::User { name: name?, id: id?, home: home?, shell: shell? })
-    })?
-}
-
-fn read_directory(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let path = read_destination(table, "path");
-        let mode = read_mode(table);
-        Some(Action::Directory { path: path?, mode: mode? })
-    })?
-}
-
-fn read_link(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let path = read_destination(table, "path");
-        let target = table.required("target", "target = \"…\"").and_then(|node| node.text());
-        Some(Action::Link { path: path?, target: target? })
-    })?
-}
-
-fn read_remove(node: &Node<'_>) -> Option<Action> {
-    within(node, |table| {
-        let paths = table
-            .required("paths", "paths = [\"/…\"]")
-            .and_then(|node| node.non_empty_set(|item| item.parse(parse_destination)));
-        Some(Action::Remove { paths: paths? })
-    })?
-}
-
-/// `Some(None)` when absent, `None` when there and wrong.
-fn read_mode(table: &Table<'_>) -> Option<Option<u32>> {
-    table.get("mode").map_or(Some(None), |node| node.parse_like("mode = \"0644\"", parse_mode).map(Some))
-}
-
-fn read_destination(table: &Table<'_>, key: &'static str) -> Option<String> {
-    table.required(key, &format!("{key} = \"/…\"")).and_then(|node| node.parse(parse_destination))
+fn need_destination(d: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<String> {
+    d.need_like(fields, key, &format!("{key} = \"/…\""), |d, f| d.parsed(f, parse_destination))
 }
 
 /// A path in the image that is not the root itself.

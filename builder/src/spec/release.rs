@@ -1,7 +1,7 @@
 //! The releases that habuild knows by name, and which of them this version bakes.
 
 use super::names::Distribution;
-use contract::strict::{Mistake, nearest, quoted};
+use contract::strict::{Mistake, quoted};
 
 /// A release of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,8 @@ pub(crate) fn find(distribution: Distribution, name: &str) -> Result<Release, Mi
     if let Some(other) = distribution_of(name) {
         return Err(mistake.hint(format!("it is a release of {other}")));
     }
-    let known = || RELEASES.iter().filter(|release| release.distribution == distribution).map(|release| release.name);
-    Err(match nearest(name, known()) {
-        Some(near) => mistake.hint(format!("did you mean {near:?}?")),
-        None => mistake.hint(format!("known: {}", known().collect::<Vec<_>>().join(", "))),
-    })
+    let known = RELEASES.iter().filter(|release| release.distribution == distribution).map(|release| release.name);
+    Err(mistake.did_you_mean(name, &known.collect::<Vec<_>>()))
 }
 
 /// The release of that name, if this version bakes it.

@@ -3,6 +3,7 @@
 //! Invariant: a tree that [`Source::parse`] hands out is shallow, so that walking and dropping it cannot overflow
 //! the stack.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::overrides::Override;
-use crate::report::Problem;
-use contract::strict::Mistake;
+use crate::report::{Problem, Report};
+use contract::strict::{self, Entry, Kind, Mistake, Node, Place, Value};
 
 /// No definition is longer; a disk image named by mistake must not be read whole.
 const LARGEST: u64 = 256 << 10;
@@ -77,7 +78,7 @@ impl<'o> Source<'o> {
     }
 
     /// Parses the text and lays the options over it.
-    pub(crate) fn parse(&self) -> Result<DeTable<'_>, Problem> {
+    pub(crate) fn parse(&self) -> Result<Node, Problem> {
         let (root, errors) = DeTable::parse_recoverable(&self.text);
         let root = DeValue::Table(root.into_inner());
         let deep = is_too_deep(&root);
@@ -95,28 +96,66 @@ impl<'o> Source<'o> {
             std::mem::forget(root);
             return Err(problem.unwrap_or_else(|| self.problem(0, "", too_deep())));
         }
-        match (problem, root) {
-            (Some(problem), _) => Err(problem),
-            (None, DeValue::Table(mut table)) => {
-                for (i, option) in self.overrides.iter().enumerate() {
-                    option.lay_over(&mut table, self.text.len() + 1 + i);
-                }
-                Ok(table)
-            }
-            (None, _) => Ok(DeTable::new()),
+        if let Some(problem) = problem {
+            return Err(problem);
         }
+        let mut tree = node(&root, Place { line: 1, column: 1 }, &|offset| self.place(offset));
+        for (i, option) in self.overrides.iter().enumerate() {
+            option.lay_over(&mut tree, Place { line: self.line_starts.len() + 1 + i, column: 0 });
+        }
+        Ok(tree)
     }
 
-    /// A mistake with its place. Offsets beyond the text belong to the options, one each.
-    pub(crate) fn problem(&self, offset: usize, key: &str, mistake: Mistake) -> Problem {
-        if let Some(option) = offset.checked_sub(self.text.len() + 1).and_then(|i| self.overrides.get(i)) {
-            return placed(format!("--set {}", option.key), (0, 0), key, mistake);
-        }
+    /// What a reader of the tree noted, with this file or the option named.
+    pub(crate) fn report(&self, problems: Vec<strict::Problem>) -> Report {
+        let placed = |problem: strict::Problem| {
+            let strict::Problem { line, column, key, message, hint } = problem;
+            // Lines beyond the text belong to the options, one each.
+            match line.checked_sub(self.line_starts.len() + 1).and_then(|i| self.overrides.get(i)) {
+                Some(option) => placed(format!("--set {}", option.key), (0, 0), &key, Mistake { message, hint }),
+                None => placed(&self.file, (line, column), &key, Mistake { message, hint }),
+            }
+        };
+        Report { problems: problems.into_iter().map(placed).collect() }
+    }
+
+    fn problem(&self, offset: usize, key: &str, mistake: Mistake) -> Problem {
+        let Place { line, column } = self.place(offset);
+        placed(&self.file, (line, column), key, mistake)
+    }
+
+    fn place(&self, offset: usize) -> Place {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = line.checked_sub(1).and_then(|i| self.line_starts.get(i)).copied().unwrap_or(0);
         let before = self.text.get(start..offset.min(self.text.len())).unwrap_or_default();
-        placed(&self.file, (line, before.chars().count() + 1), key, mistake)
+        Place { line, column: before.chars().count() + 1 }
     }
+}
+
+/// The tree of a TOML value, whose depth is bounded already.
+pub(crate) fn node(value: &DeValue<'_>, place: Place, place_of: &dyn Fn(usize) -> Place) -> Node {
+    let below = |value: &Spanned<DeValue<'_>>| node(value.get_ref(), place_of(value.span().start), place_of);
+    let scalar = |text: &str, kind| Value::Scalar { text: text.to_owned(), kind };
+    let value = match value {
+        DeValue::String(text) => scalar(text, Kind::Quoted),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(decimal) => scalar(&decimal.to_string(), Kind::Integer),
+            Err(_) => scalar(number.as_str(), Kind::Integer),
+        },
+        DeValue::Float(number) => scalar(number.as_str(), Kind::Fraction),
+        DeValue::Boolean(value) => scalar(&value.to_string(), Kind::Boolean),
+        DeValue::Datetime(date) => scalar(&date.to_string(), Kind::Date),
+        DeValue::Array(items) => Value::List(items.iter().map(below).collect()),
+        DeValue::Table(table) => {
+            let entry = |(key, value): (&Spanned<Cow<'_, str>>, _)| Entry {
+                place: place_of(key.span().start),
+                key: key.get_ref().to_string(),
+                node: below(value),
+            };
+            Value::Map(table.iter().map(entry).collect())
+        }
+    };
+    Node { place, value }
 }
 
 /// A mistake at a place, (0, 0) being the file as a whole.
@@ -168,8 +207,8 @@ mod tests {
     fn places_count_characters_and_lines() {
         let source = Source::new(Path::new("x.toml"), "é = 1\r\nab = 2".as_bytes(), &[]).expect("this is UTF-8");
         let place = |offset| {
-            let problem = source.problem(offset, "", Mistake::new("x"));
-            (problem.line, problem.column)
+            let Place { line, column } = source.place(offset);
+            (line, column)
         };
         assert_eq!(place(0), (1, 1));
         assert_eq!(place(3), (1, 3));

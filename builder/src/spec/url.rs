@@ -1,6 +1,6 @@
 //! What a URL in a spec may be. No message repeats the URL: it may hold a password.
 
-use contract::strict::Mistake;
+use contract::strict::{Mistake, url};
 
 /// Which schemes are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,35 +33,14 @@ pub(crate) fn parse_url(text: &str, scheme: Scheme) -> Result<String, Mistake> {
     if text.bytes().any(|b| !b.is_ascii_graphic() || matches!(b, b'"' | b'<' | b'>' | b'\\' | b'`')) {
         return Err(Mistake::new("the URL holds a character that no URL can").hint("percent-encode it"));
     }
-    if !has_host_and_port(authority) {
-        return Err(Mistake::new("the URL's host or port is malformed").hint(wanted));
-    }
+    url::authority(authority).map_err(|mistake| match mistake.hint {
+        Some(_) => mistake,
+        None => mistake.hint(wanted),
+    })?;
     if text.contains('#') || (scheme == Scheme::HttpOrHttps && text.contains('?')) {
         return Err(Mistake::new("the URL has a query or fragment").hint("end it after the path"));
     }
     Ok(text.to_owned())
-}
-
-/// `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn has_host_and_port(authority: &str) -> bool {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port.strip_prefix(':')),
-            _ => return false,
-        },
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
-    };
-    let v6 = authority.starts_with('[');
-    let host_ok = v6
-        || (!host.is_empty()
-            && host.split('.').all(|label| !label.is_empty())
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')));
-    let port_ok = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0) && !port.starts_with('+'));
-    let closed = !v6 || authority.ends_with(']') || port.is_some();
-    host_ok && port_ok && closed
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, 
         if !known.contains(name) {
             let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", inputs.version));
             return Err(match nearest(name, known.iter().map(String::as_str)) {
-                Some(near) => mistake.hint(format!("did you mean {near}?")),
+                Some(near) => mistake.hint(format!("did you mean {near:?}?")),
                 None => mistake.hint("harbor.cfg in the bundle lists those that there are"),
             });
         }

@@ -1,15 +1,15 @@
 //! Rules that concern more than one key, and what is allowed but worth knowing.
 
 use super::decode::{Decoder, NodePort};
-use super::problem::{Problem, Wrong, wrong};
 use super::secret::{Scheme, SecretValue};
 use super::storage::option_doubt;
-use super::url::is_loopback;
 use super::{NodeConfig, Requirement, SharedSecrets, Storage};
+use crate::strict::url::is_loopback;
+use crate::strict::{Mistake, Problem};
 
 /// Two services of a node cannot listen on one port.
 pub(super) fn ports(d: &mut Decoder) {
-    let mut ports = std::mem::take(&mut d.node_ports);
+    let mut ports = std::mem::take(&mut d.more.node_ports);
     // Defaults first: what was given is what can be corrected.
     ports.sort_by_key(|port| port.given);
     for (i, NodePort { port, key, place, .. }) in ports.iter().enumerate() {
@@ -30,8 +30,8 @@ pub(super) fn vault_users(d: &mut Decoder) {
     if d.places.contains_key("secret_stores.vault") {
         return;
     }
-    for (place, key) in std::mem::take(&mut d.vault_users) {
-        d.note(place, &key, wrong("is kept in Vault, but no Vault is given").hint("add secret_stores.vault"));
+    for (place, key) in std::mem::take(&mut d.more.vault_users) {
+        d.note(place, &key, Mistake::new("is kept in Vault, but no Vault is given").hint("add secret_stores.vault"));
     }
 }
 
@@ -42,7 +42,7 @@ pub fn not_in_this_version(config: &NodeConfig) -> Vec<Problem> {
         let SecretValue::Reference(reference) = value else { continue };
         if !matches!(reference.scheme(), Scheme::File | Scheme::Https) {
             let message = format!("ref+{}:// is not in this version", reference.scheme().name());
-            found.add(&key, wrong(message).hint("this version reads ref+file:// and ref+https://"));
+            found.add(&key, Mistake::new(message).hint("this version reads ref+file:// and ref+https://"));
         }
     }
     super::in_order(found.problems)
@@ -65,7 +65,7 @@ struct Found<'c> {
 }
 
 impl Found<'_> {
-    fn add(&mut self, key: &str, doubt: impl Into<Wrong>) {
+    fn add(&mut self, key: &str, doubt: impl Into<Mistake>) {
         self.problems.push(Problem::new(self.config.place(key), key, doubt));
     }
 
@@ -82,14 +82,14 @@ impl Found<'_> {
             }
             let text = literal.expose();
             if text == "Harbor12345" {
-                self.add(&key, wrong("is Harbor's own default password").hint("everybody knows it"));
+                self.add(&key, Mistake::new("is Harbor's own default password").hint("everybody knows it"));
             } else if text.starts_with("ref") || text.split_once("://").is_some_and(|(scheme, _)| scheme_like(scheme)) {
                 self.add(
                     &key,
-                    wrong("looks like a reference, but is taken literally").hint("references begin with ref+"),
+                    Mistake::new("looks like a reference, but is taken literally").hint("references begin with ref+"),
                 );
             } else {
-                let doubt = wrong("is a secret written literally: whoever can read the user-data knows it");
+                let doubt = Mistake::new("is a secret written literally: whoever can read the user-data knows it");
                 self.add(&key, doubt.hint("use a reference: ref+file://, ref+vault://, …"));
             }
         }
@@ -99,17 +99,17 @@ impl Found<'_> {
         let harbor = &self.config.harbor;
         match (harbor.external_url.https, self.config.tls.is_some()) {
             (true, false) => {
-                let doubt = wrong("is https, but this node serves http: the load balancer must end TLS");
+                let doubt = Mistake::new("is https, but this node serves http: the load balancer must end TLS");
                 self.add("harbor.external_url", doubt.hint("it must send X-Forwarded-Proto: https, or add tls"));
             }
             (false, true) => {
-                let doubt = wrong("is http, but tls is given: clients will be sent to https or refused");
+                let doubt = Mistake::new("is http, but tls is given: clients will be sent to https or refused");
                 self.add("harbor.external_url", doubt.hint("write https://"));
             }
             _ => {}
         }
         if self.config.tls.is_none() && self.given("harbor.https_port") {
-            self.add("harbor.https_port", wrong("is not used").hint("without tls this node serves http only"));
+            self.add("harbor.https_port", Mistake::new("is not used").hint("without tls this node serves http only"));
         }
         for (key, host) in [("database.host", &self.config.database.host), ("redis.host", &self.config.redis.host)] {
             if is_loopback(host) {
@@ -121,12 +121,13 @@ impl Found<'_> {
     fn storage(&mut self) {
         match &self.config.storage {
             Storage::Local(_) => {
-                let doubt = wrong("this node cannot share its images with others: for trying things out only");
+                let doubt = Mistake::new("this node cannot share its images with others: for trying things out only");
                 self.add("storage.local", doubt.hint("use storage.cephfs for more than one node"));
             }
             Storage::Cephfs(cephfs) => {
                 if cephfs.client == "admin" {
-                    let doubt = wrong("admin may do everything in the Ceph cluster, and its key is kept on each node");
+                    let doubt =
+                        Mistake::new("admin may do everything in the Ceph cluster, and its key is kept on each node");
                     self.add("storage.cephfs.client", doubt.hint("make a client: ceph fs authorize"));
                 }
                 for (i, option) in cephfs.options.iter().enumerate() {
@@ -140,11 +141,12 @@ impl Found<'_> {
                     let key = format!("storage.cephfs.monitors[{i}]");
                     match monitor.port {
                         Some(3300) if !v2 => {
-                            let doubt = wrong("port 3300 speaks protocol v2, which the mount does not use by default");
+                            let doubt =
+                                Mistake::new("port 3300 speaks protocol v2, which the mount does not use by default");
                             self.add(&key, doubt.hint("use port 6789, or the option ms_mode=prefer-crc"));
                         }
                         Some(6789) if v2 => {
-                            let doubt = wrong("port 6789 speaks protocol v1, but ms_mode asks for v2");
+                            let doubt = Mistake::new("port 6789 speaks protocol v1, but ms_mode asks for v2");
                             self.add(&key, doubt.hint("use port 3300, or leave ms_mode out"));
                         }
                         _ => {}
@@ -162,7 +164,7 @@ impl Found<'_> {
         if redis.db > 15 {
             self.add(
                 "redis.db",
-                wrong("is above 15").hint("Redis has 16 databases unless its own configuration says more"),
+                Mistake::new("is above 15").hint("Redis has 16 databases unless its own configuration says more"),
             );
         }
         let readiness = &self.config.readiness;
@@ -190,11 +192,11 @@ impl Found<'_> {
 
     fn cluster(&mut self) {
         if matches!(self.config.shared_secrets, SharedSecrets::Share { adopt: true }) {
-            let doubt = wrong("takes over the secrets of a cluster made by hand");
+            let doubt = Mistake::new("takes over the secrets of a cluster made by hand");
             self.add("shared_secrets.adopt", doubt.hint("take it out once the first node is ready"));
         }
         if self.config.upgrade.is_some() {
-            let doubt = wrong("lets this node upgrade the cluster for good");
+            let doubt = Mistake::new("lets this node upgrade the cluster for good");
             self.add("upgrade", doubt.hint("take it out once every node runs the new version"));
         }
     }

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::decode::{Decoder, Field, Fields};
-use super::problem::{Wrong, wrong};
 use super::secret::SecretValue;
-use super::url::host;
+use crate::strict::Mistake;
+use crate::strict::url::host;
 
 /// What kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -124,8 +124,8 @@ impl Redis {
 fn kind(d: &mut Decoder, field: &Field<'_>) -> Option<DatabaseKind> {
     let known = [("mysql", DatabaseKind::Mysql), ("postgresql", DatabaseKind::Postgresql)];
     match d.text(field)? {
-        "mariadb" => d.refuse(field, wrong("\"mariadb\" is not one of mysql, postgresql").hint("write mysql")),
-        "postgres" | "pgsql" => d.refuse(field, wrong("must be mysql or postgresql").hint("write postgresql")),
+        "mariadb" => d.refuse(field, Mistake::new("\"mariadb\" is not one of mysql, postgresql").hint("write mysql")),
+        "postgres" | "pgsql" => d.refuse(field, Mistake::new("must be mysql or postgresql").hint("write postgresql")),
         _ => d.choice(field, &known),
     }
 }
@@ -133,15 +133,15 @@ fn kind(d: &mut Decoder, field: &Field<'_>) -> Option<DatabaseKind> {
 /// `tls` and `ca`, which only `verify` uses.
 fn tls(d: &mut Decoder, fields: &Fields<'_>) -> Option<(TlsMode, Option<SecretValue>)> {
     let tls = d.or(fields, "tls", TlsMode::Off, |d, f| match d.text(f)? {
-        "false" | "no" => d.refuse(f, wrong("must be off or verify").hint("write off")),
+        "false" | "no" => d.refuse(f, Mistake::new("must be off or verify").hint("write off")),
         "true" | "on" | "yes" | "require" => d.refuse(
             f,
-            wrong("must be off or verify").hint("write verify: TLS without verifying guards against nobody"),
+            Mistake::new("must be off or verify").hint("write verify: TLS without verifying guards against nobody"),
         ),
         _ => d.choice(f, &[("off", TlsMode::Off), ("verify", TlsMode::Verify)]),
     });
     if tls == Some(TlsMode::Off) {
-        let refusal = || wrong("is only used with tls: verify").hint("set tls: verify or leave ca out");
+        let refusal = || Mistake::new("is only used with tls: verify").hint("set tls: verify or leave ca out");
         if d.unwanted(fields, "ca", refusal()) {
             return None;
         }
@@ -150,19 +150,19 @@ fn tls(d: &mut Decoder, fields: &Fields<'_>) -> Option<(TlsMode, Option<SecretVa
     Some((tls?, ca?))
 }
 
-fn user(text: &str, longest: usize) -> Result<String, Wrong> {
+fn user(text: &str, longest: usize) -> Result<String, Mistake> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-.@$".contains(c);
     if text.is_empty() || text.len() > longest || !text.chars().all(plain) {
-        return Err(wrong(format!("must be a user name of 1 to {longest} letters, digits and _ - . @ $")));
+        return Err(Mistake::new(format!("must be a user name of 1 to {longest} letters, digits and _ - . @ $")));
     }
     Ok(text.to_owned())
 }
 
-fn name(text: &str) -> Result<String, Wrong> {
+fn name(text: &str) -> Result<String, Mistake> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if !first || text.len() > 63 || !text.chars().all(plain) {
-        return Err(wrong("must be a database name: a letter, then letters, digits and _ -, 63 at most"));
+        return Err(Mistake::new("must be a database name: a letter, then letters, digits and _ -, 63 at most"));
     }
     Ok(text.to_owned())
 }

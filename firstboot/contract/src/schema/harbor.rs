@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::decode::{Decoder, Field};
-use super::problem::{Wrong, wrong};
 use super::secret::SecretValue;
 use super::settings::Settings;
-use super::url::BaseUrl;
+use crate::strict::Mistake;
+use crate::strict::url::BaseUrl;
 
 /// Harbor itself.
 #[derive(Debug, Clone, Serialize)]
@@ -117,37 +117,37 @@ impl Upgrade {
     }
 }
 
-fn external_url(text: &str) -> Result<BaseUrl, Wrong> {
+fn external_url(text: &str) -> Result<BaseUrl, Mistake> {
     let url = BaseUrl::parse(text)?;
     if url.is_loopback() {
-        return Err(wrong("names the machine itself, and Harbor refuses that").hint("the name that clients use"));
+        return Err(Mistake::new("names the machine itself, and Harbor refuses that").hint("the name that clients use"));
     }
     if url.host == "reg.mydomain.com" {
-        return Err(wrong("is Harbor's example name, which Harbor refuses").hint("the name that clients use"));
+        return Err(Mistake::new("is Harbor's example name, which Harbor refuses").hint("the name that clients use"));
     }
     Ok(url)
 }
 
-fn requirement(text: &str) -> Result<Requirement, Wrong> {
+fn requirement(text: &str) -> Result<Requirement, Mistake> {
     if text == "storage" || text == "harbor" {
-        return Err(wrong("is required always").hint("leave it out"));
+        return Err(Mistake::new("is required always").hint("leave it out"));
     }
     let names = REQUIREMENTS.map(|(name, _)| name);
     match REQUIREMENTS.iter().find(|(name, _)| *name == text) {
         Some((_, requirement)) => Ok(*requirement),
-        None => Err(wrong("is nothing that readiness can require").did_you_mean(text, &names)),
+        None => Err(Mistake::new("is nothing that readiness can require").did_you_mean(text, &names)),
     }
 }
 
-fn version(text: &str) -> Result<String, Wrong> {
+fn version(text: &str) -> Result<String, Mistake> {
     let numbers = |text: &str| {
         let parts: Vec<&str> = text.split('.').collect();
         parts.len() == 3 && parts.iter().all(|part| (1..=5).contains(&part.len()) && part.parse::<u16>().is_ok())
     };
     match text.strip_prefix('v') {
         Some(rest) if numbers(rest) => Ok(text.to_owned()),
-        None if numbers(text) => Err(wrong("must begin with v").hint(format!("write v{text}"))),
-        _ => Err(wrong("must be a Harbor version vX.Y.Z, such as v2.14.1")),
+        None if numbers(text) => Err(Mistake::new("must begin with v").hint(format!("write v{text}"))),
+        _ => Err(Mistake::new("must be a Harbor version vX.Y.Z, such as v2.14.1")),
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! Invariant: no message repeats any part of the literal.
 
-use super::problem::{Wrong, wrong};
+use crate::strict::Mistake;
 
-type Verdict = Result<(), Wrong>;
+type Verdict = Result<(), Mistake>;
 
 /// Judges the secret of a key.
 pub(super) fn check(key: &str, text: &str) -> Verdict {
@@ -36,13 +36,13 @@ fn rule(key: &str) -> Option<fn(&str) -> Verdict> {
 /// A password, token or other secret of one line.
 fn line(text: &str) -> Verdict {
     if text.ends_with('\n') || text.ends_with('\r') {
-        return Err(wrong("ends with a line break").hint("a block | adds one, |- does not"));
+        return Err(Mistake::new("ends with a line break").hint("a block | adds one, |- does not"));
     }
     if text.contains(|c: char| c.is_control()) {
-        return Err(wrong("holds a line break or another control character"));
+        return Err(Mistake::new("holds a line break or another control character"));
     }
     if text.trim() != text {
-        return Err(wrong("begins or ends with a blank"));
+        return Err(Mistake::new("begins or ends with a blank"));
     }
     Ok(())
 }
@@ -52,7 +52,7 @@ fn secretkey(text: &str) -> Verdict {
     line(text)?;
     match text.len() {
         16 => Ok(()),
-        count => Err(wrong(format!("must be exactly 16 characters, has {count}"))),
+        count => Err(Mistake::new(format!("must be exactly 16 characters, has {count}"))),
     }
 }
 
@@ -61,7 +61,7 @@ fn csrf_key(text: &str) -> Verdict {
     line(text)?;
     match text.len() {
         32 | 40 => Ok(()),
-        count => Err(wrong(format!("must be exactly 32 characters (40 for Harbor 1.8 to 1.10), has {count}"))),
+        count => Err(Mistake::new(format!("must be exactly 32 characters (40 for Harbor 1.8 to 1.10), has {count}"))),
     }
 }
 
@@ -69,14 +69,14 @@ fn csrf_key(text: &str) -> Verdict {
 fn ceph_key(text: &str) -> Verdict {
     let advice = "give what ceph auth get-key client.NAME prints";
     if text.contains('[') {
-        return Err(wrong("is a whole keyring, must be the key alone").hint(advice));
+        return Err(Mistake::new("is a whole keyring, must be the key alone").hint(advice));
     }
     line(text)?;
     let digits = text.trim_end_matches('=');
     let base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
     if !text.len().is_multiple_of(4) || text.len() < 16 || text.len() - digits.len() > 2 || !digits.chars().all(base64)
     {
-        return Err(wrong("is not a Ceph key").hint(advice));
+        return Err(Mistake::new("is not a Ceph key").hint(advice));
     }
     Ok(())
 }
@@ -85,18 +85,18 @@ fn ceph_key(text: &str) -> Verdict {
 fn certificate(text: &str) -> Verdict {
     match pem_label(text)? {
         "CERTIFICATE" => Ok(()),
-        label if label.ends_with("PRIVATE KEY") => Err(wrong("holds a private key, must be a certificate")),
-        _ => Err(wrong("must be a certificate in PEM")),
+        label if label.ends_with("PRIVATE KEY") => Err(Mistake::new("holds a private key, must be a certificate")),
+        _ => Err(Mistake::new("must be a certificate in PEM")),
     }
 }
 
 /// A private key in PEM, unencrypted.
 fn private_key(text: &str) -> Verdict {
     match pem_label(text)? {
-        "ENCRYPTED PRIVATE KEY" => Err(wrong("is an encrypted key, which a node cannot open")),
+        "ENCRYPTED PRIVATE KEY" => Err(Mistake::new("is an encrypted key, which a node cannot open")),
         label if label.ends_with("PRIVATE KEY") => Ok(()),
-        "CERTIFICATE" => Err(wrong("holds a certificate, must be a private key")),
-        _ => Err(wrong("must be a private key in PEM")),
+        "CERTIFICATE" => Err(Mistake::new("holds a certificate, must be a private key")),
+        _ => Err(Mistake::new("must be a private key in PEM")),
     }
 }
 
@@ -105,21 +105,23 @@ fn token_key(text: &str) -> Verdict {
     private_key(text)?;
     match pem_label(text)? {
         "RSA PRIVATE KEY" => Ok(()),
-        "PRIVATE KEY" => Err(wrong("is a key in PKCS#8, which Harbor does not read")
+        "PRIVATE KEY" => Err(Mistake::new("is a key in PKCS#8, which Harbor does not read")
             .hint("convert it to PKCS#1: openssl rsa -traditional -in KEY")),
-        _ => Err(wrong("must be an RSA key in PKCS#1")),
+        _ => Err(Mistake::new("must be an RSA key in PKCS#1")),
     }
 }
 
-fn pem_label(text: &str) -> Result<&str, Wrong> {
-    let not_pem = || wrong("is not PEM").hint("use a block: | and the lines below it, or a reference");
+fn pem_label(text: &str) -> Result<&str, Mistake> {
+    let not_pem = || Mistake::new("is not PEM").hint("use a block: | and the lines below it, or a reference");
     let begin = text.trim_start().strip_prefix("-----BEGIN ").ok_or_else(not_pem)?;
     let (label, rest) = begin.split_once("-----").ok_or_else(not_pem)?;
     if !rest.contains(&format!("-----END {label}-----")) {
-        return Err(wrong("is cut off: the -----END line is missing"));
+        return Err(Mistake::new("is cut off: the -----END line is missing"));
     }
     if !rest.trim_end().contains('\n') {
-        return Err(wrong("has lost its line breaks").hint("use a block: | and the lines below it, or a reference"));
+        return Err(
+            Mistake::new("has lost its line breaks").hint("use a block: | and the lines below it, or a reference")
+        );
     }
     Ok(label)
 }

@@ -11,33 +11,32 @@ mod decode;
 mod harbor;
 mod literal;
 mod pointer;
-mod problem;
 mod secret;
 mod settings;
 mod shared;
 mod storage;
 mod stores;
-mod tree;
-mod url;
 mod user_data;
 
 pub use check::{not_in_this_version, warnings};
 pub use database::{Database, DatabaseKind, Redis, TlsMode};
 pub use harbor::{Harbor, Readiness, Requirement, Upgrade};
 pub use pointer::look_up;
-pub use problem::{Place, Places, Problem};
 pub use secret::{Literal, Scheme, SecretRef, SecretValue};
 pub use settings::{Setting, Settings};
 pub use shared::{ServerTls, SharedSecrets, SharedValues};
 pub use storage::{Cephfs, Local, Monitor, Storage};
 pub use stores::{SecretStores, Vault, VaultLogin};
-pub use url::BaseUrl;
 pub use user_data::{NODE_CONFIG, UserData, check_user_data, user_data};
 
 use serde::Serialize;
 
 use decode::{Decoder, Field, NodePort};
-use problem::{Wrong, wrong};
+
+pub use crate::strict::url::BaseUrl;
+pub use crate::strict::{Place, Places, Problem};
+
+use crate::strict::{Mistake, yaml};
 
 /// The version of the schema.
 pub const VERSION: u32 = 1;
@@ -110,12 +109,12 @@ const KEYS: [&str; 11] = [
 /// At least one problem.
 pub fn parse(text: &str) -> Result<NodeConfig, Vec<Problem>> {
     if text.starts_with("#cloud-config") {
-        let refusal = wrong("is cloud-init user-data, not a node config")
+        let refusal = Mistake::new("is cloud-init user-data, not a node config")
             .hint("the node config is the content of its write_files entry for /etc/habuild/node.yaml");
         return Err(vec![Problem::new(Place { line: 1, column: 1 }, "", refusal)]);
     }
-    let tree = tree::read(text).map_err(|problem| vec![problem])?;
-    let root = Field { key: String::new(), at: tree.place, node: &tree };
+    let tree = yaml::read(text).map_err(|problem| vec![problem])?;
+    let root = Field::root(&tree);
     let mut d = Decoder::default();
     let config = NodeConfig::decode(&mut d, &root);
     match config {
@@ -137,9 +136,9 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<NodeConfig, Vec<Problem>> {
             let last = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
             let column = String::from_utf8_lossy(last).chars().count() + 1;
             let refusal = if bytes.starts_with(&[0x1f, 0x8b]) {
-                wrong("is compressed").hint("give cloud-init the encoding gz+b64, or plain text")
+                Mistake::new("is compressed").hint("give cloud-init the encoding gz+b64, or plain text")
             } else {
-                wrong("is not UTF-8").hint("save it as UTF-8")
+                Mistake::new("is not UTF-8").hint("save it as UTF-8")
             };
             Err(vec![Problem::new(Place { line, column }, "", refusal)])
         }
@@ -225,7 +224,7 @@ impl NodeConfig {
         let upgrade = d.maybe(&fields, "upgrade", Upgrade::decode);
         if !fields.has("readiness") {
             let key = "readiness.port".to_owned();
-            d.node_ports.push(NodePort { given: false, port: Readiness::default().port, key, place: root.at });
+            d.more.node_ports.push(NodePort { given: false, port: Readiness::default().port, key, place: root.at });
         }
         check::ports(d);
         check::vault_users(d);
@@ -261,17 +260,17 @@ fn version(d: &mut Decoder, root: &Field<'_>) -> Option<Option<u32>> {
         Some((VERSION, _)) => Some(Some(VERSION)),
         Some((other, place)) => {
             let refusal = format!("is {other}, and this version of habuild reads {VERSION} only");
-            d.note(place, "version", wrong(refusal).hint("bake the node's image with a newer habuild"));
+            d.note(place, "version", Mistake::new(refusal).hint("bake the node's image with a newer habuild"));
             None
         }
         None => Some(None),
     }
 }
 
-fn cluster(text: &str) -> Result<String, Wrong> {
+fn cluster(text: &str) -> Result<String, Mistake> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if text.is_empty() || text.len() > 63 || !text.chars().all(plain) || text.starts_with('-') || text.ends_with('-') {
-        return Err(wrong("must be a name of 1 to 63 small letters, digits and hyphens"));
+        return Err(Mistake::new("must be a name of 1 to 63 small letters, digits and hyphens"));
     }
     Ok(text.to_owned())
 }

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::problem::nearest;
-use super::tree::{self, Node, Value};
+use crate::strict::{Node, Value, nearest, yaml};
 
 /// Looks up a scalar; says why there is none.
 pub fn look_up(text: &str, keys: &[String]) -> Result<String, String> {
@@ -42,11 +41,11 @@ fn in_json(value: &RawValue, keys: &[String]) -> Result<String, String> {
 }
 
 fn in_yaml(text: &str, keys: &[String]) -> Result<String, String> {
-    if text.len() > tree::SIZE_LIMIT {
-        return Err(format!("is larger than {} KiB, too large to look a key up", tree::SIZE_LIMIT / 1024));
+    if text.len() > yaml::SIZE_LIMIT {
+        return Err(format!("is larger than {} KiB, too large to look a key up", yaml::SIZE_LIMIT / 1024));
     }
     // The parser's own words are left out: they may repeat a character of the text.
-    let root = tree::read(text).map_err(|problem| {
+    let root = yaml::read(text).map_err(|problem| {
         format!("is neither JSON nor plain YAML (line {}, column {})", problem.line, problem.column)
     })?;
     let mut node: &Node = &root;
@@ -65,9 +64,7 @@ fn in_yaml(text: &str, keys: &[String]) -> Result<String, String> {
         };
     }
     match &node.value {
-        Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null") => {
-            Err(format!("{} is null", shown(keys)))
-        }
+        _ if node.is_null() => Err(format!("{} is null", shown(keys))),
         Value::Scalar { text, .. } => Ok(text.clone()),
         Value::List(_) | Value::Map(_) => Err(no_scalar(keys)),
     }
@@ -82,7 +79,7 @@ fn absent<'n>(keys: &[String], depth: usize, there: impl Iterator<Item = &'n str
     let path = shown(keys.get(..=depth).unwrap_or(keys));
     let there: Vec<&str> = there.collect();
     // Only a name that is nearly the one asked for: the others are nobody's business.
-    match keys.get(depth).and_then(|key| nearest(key, &there)) {
+    match keys.get(depth).and_then(|key| nearest(key, there.iter().copied())) {
         Some(near) => format!("has no {path} (did you mean {near}?)"),
         None => format!("has no {path}"),
     }

@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::problem::{Wrong, nearest, quoted, wrong};
-use super::url::{authority, decode_percent, encode_percent};
+use crate::strict::url::{authority, decode_percent, encode_percent};
+use crate::strict::{Mistake, nearest, unless_secret};
 
 /// A secret: a literal or a reference. Prints a literal as `(secret)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,15 +21,15 @@ pub enum SecretValue {
 }
 
 impl SecretValue {
-    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+    pub(super) fn parse(text: &str) -> Result<Self, Mistake> {
         if text.starts_with("ref+") {
             return SecretRef::parse(text).map(Self::Reference);
         }
         if text.starts_with("secretref+") {
-            return Err(wrong("secretref+ is not read here").hint("write ref+"));
+            return Err(Mistake::new("secretref+ is not read here").hint("write ref+"));
         }
         if text.is_empty() {
-            return Err(wrong("is empty").hint("give a value or a reference, or leave the key out"));
+            return Err(Mistake::new("is empty").hint("give a value or a reference, or leave the key out"));
         }
         Ok(Self::Literal(Literal(text.to_owned())))
     }
@@ -160,15 +160,14 @@ impl SecretRef {
         SCHEMES.iter().find(|(_, scheme, _)| *scheme == self.scheme).map_or(&[], |(.., options)| options)
     }
 
-    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+    pub(super) fn parse(text: &str) -> Result<Self, Mistake> {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(wrong("a reference holds no blanks or line breaks").hint("write a blank as %20"));
+            return Err(Mistake::new("a reference holds no blanks or line breaks").hint("write a blank as %20"));
         }
         let rest = text.strip_prefix("ref+").unwrap_or(text);
         let Some((name, rest)) = rest.split_once("://") else {
-            return Err(
-                wrong("is not a reference").hint("ref+SCHEME://PATH#/KEY, such as ref+vault://secret/harbor#/ceph")
-            );
+            return Err(Mistake::new("is not a reference")
+                .hint("ref+SCHEME://PATH#/KEY, such as ref+vault://secret/harbor#/ceph"));
         };
         let (scheme, known) = scheme(name)?;
         let (rest, fragment) = match rest.split_once('#') {
@@ -189,70 +188,70 @@ impl SecretRef {
         Ok(reference)
     }
 
-    fn check(&self) -> Result<(), Wrong> {
+    fn check(&self) -> Result<(), Mistake> {
         let path = self.path.as_str();
         let climbs = path.split('/').any(|part| part == ".." || part == ".");
         match self.scheme {
             Scheme::File if !path.starts_with('/') => {
-                Err(wrong("the file's path must be absolute").hint("three slashes: ref+file:///etc/habuild/NAME"))
+                Err(Mistake::new("the file's path must be absolute")
+                    .hint("three slashes: ref+file:///etc/habuild/NAME"))
             }
-            Scheme::File if path.ends_with('/') || climbs => Err(wrong("is not the clean path of a file")),
+            Scheme::File if path.ends_with('/') || climbs => Err(Mistake::new("is not the clean path of a file")),
             Scheme::Https => {
                 let (host, _) = path.split_once('/').unwrap_or((path, ""));
                 if host.contains('@') {
-                    return Err(
-                        wrong("an address holds no user or password").hint("put a token in a file: ?token_file=/PATH")
-                    );
+                    return Err(Mistake::new("an address holds no user or password")
+                        .hint("put a token in a file: ?token_file=/PATH"));
                 }
                 authority(host).map(|_| ())?;
                 ["ca_file", "token_file"].into_iter().filter_map(|name| Some((name, self.option(name)?))).try_for_each(
                     |(name, file)| match file.starts_with('/') {
                         true => Ok(()),
-                        false => Err(wrong(format!("{name} must be an absolute path"))),
+                        false => Err(Mistake::new(format!("{name} must be an absolute path"))),
                     },
                 )
             }
             Scheme::Vault if self.pointer.is_empty() => {
-                Err(wrong("names no key of the Vault secret").hint("add one: #/KEY"))
+                Err(Mistake::new("names no key of the Vault secret").hint("add one: #/KEY"))
             }
             Scheme::Vault if path.starts_with('/') || path.ends_with('/') || !path.contains('/') || climbs => {
-                Err(wrong("is not the path of a Vault secret")
+                Err(Mistake::new("is not the path of a Vault secret")
                     .hint("MOUNT/PATH, such as ref+vault://secret/harbor#/ceph"))
             }
-            _ if path.is_empty() => Err(wrong(format!("names no secret after ref+{}://", self.scheme.name()))),
+            _ if path.is_empty() => Err(Mistake::new(format!("names no secret after ref+{}://", self.scheme.name()))),
             _ => Ok(()),
         }
     }
 }
 
-fn scheme(name: &str) -> Result<(Scheme, &'static [&'static str]), Wrong> {
+fn scheme(name: &str) -> Result<(Scheme, &'static [&'static str]), Mistake> {
     if let Some((_, scheme, options)) = SCHEMES.iter().find(|(known, ..)| *known == name) {
         return Ok((*scheme, options));
     }
     if name == "http" {
-        return Err(wrong("ref+http:// would fetch the secret unencrypted").hint("use ref+https://"));
+        return Err(Mistake::new("ref+http:// would fetch the secret unencrypted").hint("use ref+https://"));
     }
     if LATER.contains(&name) {
-        return Err(wrong(format!("ref+{name}:// is not in this version")));
+        return Err(Mistake::new(format!("ref+{name}:// is not in this version")));
     }
     let names = SCHEMES.map(|(name, ..)| name);
-    let message = format!("unknown kind of reference {}", quoted(name));
-    Err(match nearest(name, &names) {
-        Some(near) => wrong(message).hint(format!("did you mean ref+{near}://?")),
-        None => wrong(message).hint(format!("known: {}", names.join(", "))),
+    let message = format!("unknown kind of reference {}", unless_secret(name));
+    Err(match nearest(name, names.iter().copied()) {
+        Some(near) => Mistake::new(message).hint(format!("did you mean ref+{near}://?")),
+        None => Mistake::new(message).hint(format!("known: {}", names.join(", "))),
     })
 }
 
-fn options(scheme: Scheme, known: &[&str], query: &str) -> Result<Vec<(String, String)>, Wrong> {
+fn options(scheme: Scheme, known: &[&str], query: &str) -> Result<Vec<(String, String)>, Mistake> {
     let mut options: Vec<(String, String)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if known.contains(&name) {
             if value.is_empty() {
-                return Err(wrong(format!("option {name} is empty")));
+                return Err(Mistake::new(format!("option {name} is empty")));
             }
             if options.iter().any(|(given, _)| given == name) {
-                return Err(wrong(format!("option {name} is given twice")));
+                return Err(Mistake::new(format!("option {name} is given twice")));
             }
             options.push((name.to_owned(), decode_percent(value)?));
         } else if scheme == Scheme::Https {
@@ -260,24 +259,24 @@ fn options(scheme: Scheme, known: &[&str], query: &str) -> Result<Vec<(String, S
         } else if scheme == Scheme::Vault
             && ["address", "auth_method", "role_id", "secret_id", "token_env", "token_file"].contains(&name)
         {
-            return Err(wrong(format!("option {name} belongs elsewhere")).hint("see secret_stores.vault"));
+            return Err(Mistake::new(format!("option {name} belongs elsewhere")).hint("see secret_stores.vault"));
         } else if known.is_empty() {
-            return Err(wrong(format!("ref+{}:// takes no options", scheme.name())));
+            return Err(Mistake::new(format!("ref+{}:// takes no options", scheme.name())));
         } else {
-            return Err(wrong(format!("unknown option {}", quoted(name))).did_you_mean(name, known));
+            return Err(Mistake::new(format!("unknown option {}", unless_secret(name))).did_you_mean(name, known));
         }
     }
     Ok(options)
 }
 
-fn pointer(fragment: &str) -> Result<Vec<String>, Wrong> {
+fn pointer(fragment: &str) -> Result<Vec<String>, Mistake> {
     let advice = "#/KEY, or #/KEY/KEY for a value inside a value";
     let Some(keys) = fragment.strip_prefix('/') else {
-        return Err(wrong("what follows # must begin with /").hint(advice));
+        return Err(Mistake::new("what follows # must begin with /").hint(advice));
     };
     let keys: Vec<String> = keys.split('/').map(decode_percent).collect::<Result<_, _>>()?;
     if keys.iter().any(String::is_empty) {
-        return Err(wrong("a key after # is empty").hint(advice));
+        return Err(Mistake::new("a key after # is empty").hint(advice));
     }
     Ok(keys)
 }

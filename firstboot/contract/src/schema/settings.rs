@@ -10,9 +10,8 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field};
-use super::problem::{quoted, wrong};
 use super::secret::SecretValue;
-use super::tree::Value;
+use crate::strict::{Kind, Mistake, Value, unless_secret};
 
 /// A map of Harbor's settings. Printing it hides what may be a secret, by the key's name.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +72,7 @@ impl Settings {
         let mut whole = true;
         for (name, entry) in d.entries(field)? {
             if let Some((_, owner)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-                d.note(entry.at, &entry.key, wrong("cannot be set here").hint(format!("it is set by {owner}")));
+                d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(format!("it is set by {owner}")));
                 whole = false;
                 continue;
             }
@@ -100,15 +99,15 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
         !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
     };
     if !named(name) {
-        d.note(field.at, &field.key, format!("{} is no key of Harbor's", quoted(name)));
+        d.note(field.at, &field.key, format!("{} is no key of Harbor's", unless_secret(name)));
         return None;
     }
     match &field.node.value {
         Value::Scalar { text, .. } if text.starts_with("ref+") || may_be_secret(name) && !text.is_empty() => {
             d.secret(field).map(Setting::Secret)
         }
-        Value::Scalar { text, plain: true } => Some(Setting::Plain(text.clone())),
-        Value::Scalar { text, plain: false } => Some(Setting::Quoted(text.clone())),
+        Value::Scalar { text, kind: Kind::Plain } => Some(Setting::Plain(text.clone())),
+        Value::Scalar { text, .. } => Some(Setting::Quoted(text.clone())),
         Value::List(_) => {
             let items = d.list(field)?;
             let settings: Vec<Setting> = items.iter().filter_map(|item| value(d, name, item)).collect();

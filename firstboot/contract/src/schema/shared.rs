@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::decode::{Decoder, Field, Fields};
-use super::problem::wrong;
 use super::secret::SecretValue;
+use crate::strict::Mistake;
 
 /// What this node serves https with.
 #[derive(Debug, Clone, Serialize)]
@@ -82,13 +82,13 @@ impl SharedSecrets {
                 let adopt = d.or(&fields, "adopt", false, Decoder::boolean);
                 let mut whole = true;
                 for name in VALUES {
-                    let refusal = wrong("is only used with from: refs").hint("set from: refs or leave it out");
+                    let refusal = Mistake::new("is only used with from: refs").hint("set from: refs or leave it out");
                     whole &= !d.unwanted(&fields, name, refusal);
                 }
                 adopt.filter(|_| whole).map(|adopt| Self::Share { adopt })
             }
             From::Refs => {
-                let refusal = wrong("is only used with from: share").hint("with from: refs nothing is adopted");
+                let refusal = Mistake::new("is only used with from: share").hint("with from: refs nothing is adopted");
                 let unwanted = d.unwanted(&fields, "adopt", refusal);
                 let values = SharedValues::decode(d, &fields);
                 values.filter(|_| !unwanted).map(|values| Self::Refs(Box::new(values)))

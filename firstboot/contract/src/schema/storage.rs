@@ -3,9 +3,9 @@
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field};
-use super::problem::{Wrong, nearest, quoted, wrong};
 use super::secret::SecretValue;
-use super::url::authority;
+use crate::strict::url::authority;
+use crate::strict::{Mistake, unless_secret};
 
 /// Where the images lie.
 #[derive(Debug, Clone, Serialize)]
@@ -84,7 +84,7 @@ impl Storage {
             (true, false) => cephfs?.map(Self::Cephfs),
             (false, true) => local?.map(Self::Local),
             (true, true) => {
-                d.note(field.at, &field.key, wrong("has both cephfs and local").hint("leave one of them out"));
+                d.note(field.at, &field.key, Mistake::new("has both cephfs and local").hint("leave one of them out"));
                 None
             }
             (false, false) => {
@@ -130,39 +130,38 @@ impl Local {
     }
 }
 
-fn monitor(text: &str) -> Result<Monitor, Wrong> {
+fn monitor(text: &str) -> Result<Monitor, Mistake> {
     if text.starts_with("v1:") || text.starts_with("v2:") || text.starts_with("[v") {
-        return Err(wrong("must be HOST:PORT").hint("leave v1: or v2: out; port 3300 speaks v2, 6789 v1"));
+        return Err(Mistake::new("must be HOST:PORT").hint("leave v1: or v2: out; port 3300 speaks v2, 6789 v1"));
     }
     if text.contains([',', ';']) {
-        return Err(wrong("holds several monitors").hint("give each its own item of the list"));
+        return Err(Mistake::new("holds several monitors").hint("give each its own item of the list"));
     }
     if text.contains("://") || text.contains('/') {
-        return Err(wrong("must be HOST:PORT, without scheme or path"));
+        return Err(Mistake::new("must be HOST:PORT, without scheme or path"));
     }
     authority(text).map(|(host, port)| Monitor { host, port })
 }
 
-fn clean(text: &str) -> Result<(), Wrong> {
+fn clean(text: &str) -> Result<(), Mistake> {
     if !text.starts_with('/') {
-        return Err(wrong("must be an absolute path"));
+        return Err(Mistake::new("must be an absolute path"));
     }
     if text.len() > 1 && text.ends_with('/') {
-        return Err(wrong("must not end with /"));
+        return Err(Mistake::new("must not end with /"));
     }
     if text.contains("//") || text.split('/').any(|part| part == "." || part == "..") {
-        return Err(wrong("must be a clean path, without //, . and .."));
+        return Err(Mistake::new("must be a clean path, without //, . and .."));
     }
     // fstab, systemd and Compose each escape other characters in their own way; none of them needs to for these.
     if !text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+@".contains(c)) {
-        return Err(
-            wrong("holds a character that fstab or Compose would misread").hint("use letters, digits and . _ - + @")
-        );
+        return Err(Mistake::new("holds a character that fstab or Compose would misread")
+            .hint("use letters, digits and . _ - + @"));
     }
     Ok(())
 }
 
-fn ceph_path(text: &str) -> Result<String, Wrong> {
+fn ceph_path(text: &str) -> Result<String, Mistake> {
     clean(text)?;
     Ok(text.to_owned())
 }
@@ -183,51 +182,51 @@ const TAKEN: [&str; 11] = [
 ];
 
 /// A directory that the node may mount on or keep images in. Only what lies on the state partition can be made.
-fn place(text: &str, local: bool) -> Result<String, Wrong> {
+fn place(text: &str, local: bool) -> Result<String, Mistake> {
     clean(text)?;
     let below = |root: &str| text.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
     if !["/mnt", "/srv", "/var"].into_iter().any(below) {
-        return Err(wrong("must lie below /mnt, /srv or /var: the rest of the node cannot be written"));
+        return Err(Mistake::new("must lie below /mnt, /srv or /var: the rest of the node cannot be written"));
     }
     for taken in TAKEN {
         let inside = text == taken || below(taken);
         let around = taken.strip_prefix(text).is_some_and(|rest| rest.starts_with('/'));
         if around || inside && !(local && taken == "/var/lib/harbor" && text != taken) {
-            return Err(wrong(format!("collides with {taken}, which the node needs itself")));
+            return Err(Mistake::new(format!("collides with {taken}, which the node needs itself")));
         }
     }
     Ok(text.to_owned())
 }
 
-fn ceph_word(text: &str, what: &str) -> Result<String, Wrong> {
+fn ceph_word(text: &str, what: &str) -> Result<String, Mistake> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if text.is_empty() || text.len() > 128 || !text.chars().all(plain) || text.starts_with('-') {
-        return Err(wrong(format!("must be {what}: letters, digits and . _ -")));
+        return Err(Mistake::new(format!("must be {what}: letters, digits and . _ -")));
     }
     Ok(text.to_owned())
 }
 
-fn client(text: &str) -> Result<String, Wrong> {
+fn client(text: &str) -> Result<String, Mistake> {
     match text.strip_prefix("client.") {
-        Some(_) => Err(wrong("must be the name without client.")),
+        Some(_) => Err(Mistake::new("must be the name without client.")),
         None => ceph_word(text, "a Ceph client's name"),
     }
 }
 
 /// Options that the agent sets itself, or that would break the node, and why.
-fn refusal(name: &str) -> Option<Wrong> {
+fn refusal(name: &str) -> Option<Mistake> {
     Some(match name {
-        "secret" => wrong("would show the key on a command line").hint("use storage.cephfs.secret"),
-        "secretfile" | "keyring" => wrong("is set by habuild").hint("use storage.cephfs.secret"),
-        "name" => wrong("is set by habuild").hint("use storage.cephfs.client"),
-        "fs" | "mds_namespace" => wrong("is set by habuild").hint("use storage.cephfs.fs_name"),
-        "mon_addr" => wrong("is set by habuild").hint("use storage.cephfs.monitors"),
-        "ro" => wrong("would make the share read-only, and Harbor writes"),
+        "secret" => Mistake::new("would show the key on a command line").hint("use storage.cephfs.secret"),
+        "secretfile" | "keyring" => Mistake::new("is set by habuild").hint("use storage.cephfs.secret"),
+        "name" => Mistake::new("is set by habuild").hint("use storage.cephfs.client"),
+        "fs" | "mds_namespace" => Mistake::new("is set by habuild").hint("use storage.cephfs.fs_name"),
+        "mon_addr" => Mistake::new("is set by habuild").hint("use storage.cephfs.monitors"),
+        "ro" => Mistake::new("would make the share read-only, and Harbor writes"),
         "noauto" | "auto" | "nofail" | "_netdev" | "bg" => {
-            wrong("is decided by habuild, which mounts in its own order")
+            Mistake::new("is decided by habuild, which mounts in its own order")
         }
-        "user" | "users" | "owner" | "group" => wrong("would let others unmount the share"),
-        name if name.starts_with("x-systemd.") => wrong("is decided by habuild, which mounts in its own order"),
+        "user" | "users" | "owner" | "group" => Mistake::new("would let others unmount the share"),
+        name if name.starts_with("x-systemd.") => Mistake::new("is decided by habuild, which mounts in its own order"),
         _ => return None,
     })
 }
@@ -278,31 +277,34 @@ pub(super) const KNOWN_OPTIONS: [&str; 42] = [
     "wsize",
 ];
 
-fn option(text: &str) -> Result<String, Wrong> {
+fn option(text: &str) -> Result<String, Mistake> {
     let name = text.split_once('=').map_or(text, |(name, _)| name);
     if let Some(refusal) = refusal(name) {
-        return Err(Wrong { message: format!("option {} {}", quoted(name), refusal.message), hint: refusal.hint });
+        return Err(Mistake {
+            message: format!("option {} {}", unless_secret(name), refusal.message),
+            hint: refusal.hint,
+        });
     }
     if text.contains(',') {
-        return Err(wrong("holds several options").hint("give each its own item of the list"));
+        return Err(Mistake::new("holds several options").hint("give each its own item of the list"));
     }
     if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || "\\\"'#".contains(c)) {
-        return Err(wrong("is not a mount option"));
+        return Err(Mistake::new("is not a mount option"));
     }
     Ok(text.to_owned())
 }
 
 /// What is odd about an option that is let through.
-pub(super) fn option_doubt(text: &str) -> Option<Wrong> {
+pub(super) fn option_doubt(text: &str) -> Option<Mistake> {
     let name = text.split_once('=').map_or(text, |(name, _)| name);
     if KNOWN_OPTIONS.contains(&name) || ["wsync", "readdir_max_bytes", "readdir_max_entries"].contains(&name) {
         return None;
     }
-    let doubt = wrong(format!("option {} is not known, and the kernel refuses a mount with a wrong one", quoted(name)));
-    Some(match nearest(name, &KNOWN_OPTIONS) {
-        Some(near) => doubt.hint(format!("did you mean {near}?")),
-        None => doubt,
-    })
+    let doubt = Mistake::new(format!(
+        "option {} is not known, and the kernel refuses a mount with a wrong one",
+        unless_secret(name)
+    ));
+    Some(doubt.perhaps(name, KNOWN_OPTIONS))
 }
 
 #[cfg(test)]

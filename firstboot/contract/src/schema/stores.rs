@@ -4,9 +4,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field, Fields};
-use super::problem::{Wrong, wrong};
 use super::secret::{Scheme, SecretValue};
-use super::url::BaseUrl;
+use crate::strict::Mistake;
+use crate::strict::url::BaseUrl;
 
 /// The stores that need more than a reference says.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -157,30 +157,33 @@ fn login(d: &mut Decoder, fields: &Fields<'_>, method: Method) -> Option<VaultLo
 
 /// A secret that opens Vault cannot itself be kept there.
 fn own_secret(d: &mut Decoder, field: &Field<'_>) -> Option<SecretValue> {
-    let users = d.vault_users.len();
+    let users = d.more.vault_users.len();
     let value = d.secret(field)?;
-    d.vault_users.truncate(users);
+    d.more.vault_users.truncate(users);
     match &value {
-        SecretValue::Reference(reference) if reference.scheme() == Scheme::Vault => {
-            d.refuse(field, wrong("cannot be kept in the Vault that it opens").hint("use ref+file:// or another store"))
-        }
+        SecretValue::Reference(reference) if reference.scheme() == Scheme::Vault => d.refuse(
+            field,
+            Mistake::new("cannot be kept in the Vault that it opens").hint("use ref+file:// or another store"),
+        ),
         _ => Some(value),
     }
 }
 
-fn address(text: &str) -> Result<BaseUrl, Wrong> {
+fn address(text: &str) -> Result<BaseUrl, Mistake> {
     let url = BaseUrl::parse(text)?;
     if !url.https && !url.is_loopback() {
-        return Err(wrong("would send secrets unencrypted").hint("use https://; http:// only to the node itself"));
+        return Err(
+            Mistake::new("would send secrets unencrypted").hint("use https://; http:// only to the node itself")
+        );
     }
     Ok(url)
 }
 
-fn path(text: &str) -> Result<String, Wrong> {
+fn path(text: &str) -> Result<String, Mistake> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
     if text.len() > 128 || !text.chars().all(plain) || text.split('/').any(bad_part) {
-        return Err(wrong("must be letters, digits and _ - . with single / between"));
+        return Err(Mistake::new("must be letters, digits and _ - . with single / between"));
     }
     Ok(text.to_owned())
 }

@@ -6,9 +6,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::problem::{Place, Problem, Wrong, nearest, wrong};
-use super::tree::{self, Node, Value};
 use super::{NodeConfig, parse};
+use crate::strict::{Mistake, Node, Place, Problem, Value, yaml};
 
 /// Where the node config is delivered to.
 pub const NODE_CONFIG: &str = "/etc/habuild/node.yaml";
@@ -70,13 +69,13 @@ pub fn user_data(node_config: &str) -> Result<String, Vec<Problem>> {
 /// # Errors
 /// At least one problem.
 pub fn check_user_data(text: &str) -> Result<UserData, Vec<Problem>> {
-    let whole = |refusal: Wrong| vec![Problem::new(Place { line: 1, column: 1 }, "", refusal)];
+    let whole = |refusal: Mistake| vec![Problem::new(Place { line: 1, column: 1 }, "", refusal)];
     let first = text.lines().next().unwrap_or_default().trim_end();
     if first != HEADER {
         return Err(whole(not_cloud_config(text, first)));
     }
     // Comments alone are a config for cloud-init, and one that says nothing.
-    let root = tree::read(text).map_err(|problem| vec![problem])?;
+    let root = yaml::read(text).map_err(|problem| vec![problem])?;
     let Value::Map(entries) = &root.value else {
         return Err(vec![Problem::new(root.place, "", "must be a map of cloud-init's keys")]);
     };
@@ -84,11 +83,8 @@ pub fn check_user_data(text: &str) -> Result<UserData, Vec<Problem>> {
     let known: Vec<&str> = KEYS.split_whitespace().collect();
     for entry in entries {
         if !known.contains(&entry.key.as_str()) {
-            let refusal = wrong("is no key of cloud-init, which then reports a degraded boot");
-            let refusal = match nearest(&entry.key, &known) {
-                Some(name) => refusal.hint(format!("did you mean {name}?")),
-                None => refusal,
-            };
+            let refusal = Mistake::new("is no key of cloud-init, which then reports a degraded boot");
+            let refusal = refusal.perhaps(&entry.key, known.iter().copied());
             problems.push(Problem::new(entry.place, &entry.key, refusal));
         }
     }
@@ -105,7 +101,8 @@ pub fn check_user_data(text: &str) -> Result<UserData, Vec<Problem>> {
         config = Some(delivered(text, file, &fields, &key, &mut problems, &mut warnings));
     }
     if config.is_none() {
-        let doubt = wrong(format!("delivers no node config: no entry of write_files has the path {NODE_CONFIG}"));
+        let doubt =
+            Mistake::new(format!("delivers no node config: no entry of write_files has the path {NODE_CONFIG}"));
         let doubt = doubt.hint("habuild user-data NODE.yaml writes one");
         warnings.push(Problem::new(Place { line: 1, column: 1 }, "", doubt));
     }
@@ -118,17 +115,18 @@ pub fn check_user_data(text: &str) -> Result<UserData, Vec<Problem>> {
     if problems.is_empty() { Ok(UserData { config: config.flatten(), warnings }) } else { Err(problems) }
 }
 
-fn not_cloud_config(text: &str, first: &str) -> Wrong {
+fn not_cloud_config(text: &str, first: &str) -> Mistake {
     if text.trim().is_empty() {
-        return wrong("is empty").hint("habuild user-data NODE.yaml writes user-data for a node config");
+        return Mistake::new("is empty").hint("habuild user-data NODE.yaml writes user-data for a node config");
     }
     if first.starts_with("Content-Type:") || first.starts_with("MIME-Version:") {
-        return wrong("is a multi-part archive").hint("check its cloud-config part by itself");
+        return Mistake::new("is a multi-part archive").hint("check its cloud-config part by itself");
     }
     if first.starts_with("#!") {
-        return wrong("is a script, and delivers no node config").hint(format!("user-data begins with {HEADER}"));
+        return Mistake::new("is a script, and delivers no node config")
+            .hint(format!("user-data begins with {HEADER}"));
     }
-    wrong(format!("does not begin with {HEADER}")).hint("cloud-init takes it for nothing that it knows")
+    Mistake::new(format!("does not begin with {HEADER}")).hint("cloud-init takes it for nothing that it knows")
 }
 
 /// The node config of one entry of `write_files`; problems in it are placed in the user-data where its lines are.
@@ -140,35 +138,39 @@ fn delivered(
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> Option<NodeConfig> {
-    let mut note = |node: Option<&Node>, name: &str, refusal: Wrong| {
+    let mut note = |node: Option<&Node>, name: &str, refusal: Mistake| {
         let place = node.map_or(file.place, |node| node.place);
         problems.push(Problem::new(place, &format!("{key}.{name}"), refusal));
     };
     if fields.text("defer").is_some_and(|word| matches!(word, "true" | "yes" | "on" | "True")) {
-        let refusal = wrong("writes the file after the node has looked for it").hint("leave defer out");
+        let refusal = Mistake::new("writes the file after the node has looked for it").hint("leave defer out");
         note(fields.get("defer"), "defer", refusal);
     }
     if fields.text("append").is_some_and(|word| matches!(word, "true" | "yes" | "on" | "True")) {
-        note(fields.get("append"), "append", wrong("adds to the file at each new instance").hint("leave append out"));
+        note(
+            fields.get("append"),
+            "append",
+            Mistake::new("adds to the file at each new instance").hint("leave append out"),
+        );
     }
     match fields.text("permissions") {
         Some("0600" | "0o600" | "0400") => {}
         Some(_) => {
-            let doubt = wrong("lets others read it, or is no mode").hint("write permissions: '0600'");
+            let doubt = Mistake::new("lets others read it, or is no mode").hint("write permissions: '0600'");
             let place = fields.get("permissions").map_or(file.place, |node| node.place);
             warnings.push(Problem::new(place, &format!("{key}.permissions"), doubt));
         }
         None => {
-            let doubt = wrong("is missing: others may read it").hint("write permissions: '0600'");
+            let doubt = Mistake::new("is missing: others may read it").hint("write permissions: '0600'");
             warnings.push(Problem::new(file.place, &format!("{key}.permissions"), doubt));
         }
     }
     let Some(content) = fields.get("content") else {
-        note(None, "content", wrong("is missing"));
+        note(None, "content", Mistake::new("is missing"));
         return None;
     };
     let Value::Scalar { text: inner, .. } = &content.value else {
-        note(Some(content), "content", wrong("must be text"));
+        note(Some(content), "content", Mistake::new("must be text"));
         return None;
     };
     let (inner, block) = match fields.text("encoding") {
@@ -176,12 +178,12 @@ fn delivered(
         Some("b64" | "base64") => match decode_base64(inner) {
             Some(inner) => (inner, None),
             None => {
-                note(Some(content), "content", wrong("is not base64 of UTF-8 text"));
+                note(Some(content), "content", Mistake::new("is not base64 of UTF-8 text"));
                 return None;
             }
         },
         Some(_) => {
-            let refusal = wrong("cannot be looked into here").hint("give the content as plain text, or as b64");
+            let refusal = Mistake::new("cannot be looked into here").hint("give the content as plain text, or as b64");
             note(fields.get("encoding"), "encoding", refusal);
             return None;
         }
@@ -300,12 +302,12 @@ mod tests {
         let text =
             user_data(NODE).unwrap().replace("cluster: hub", "clustre: hub").replace("path: /srv/share", "path: x");
         let found = problems(&text);
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 2, "{found:?}");
         let line = |needle: &str| text.lines().position(|line| line.contains(needle)).unwrap() + 1;
-        assert!(found[1].starts_with(&format!("{}:7: clustre: unknown key", line("clustre"))), "{found:?}");
+        assert!(found[0].starts_with(&format!("{}:7: clustre: unknown key", line("clustre"))), "{found:?}");
         let column = text.lines().find_map(|line| line.find("path: x}")).unwrap() + "path: ".len() + 1;
         let expected = format!("{}:{column}: storage.local.path: ", line("path: x}"));
-        assert!(found[2].starts_with(&expected), "{found:?}");
+        assert!(found[1].starts_with(&expected), "{found:?}");
     }
 
     #[test]
@@ -317,7 +319,7 @@ mod tests {
             ("Content-Type: multipart/mixed\n", "multi-part"),
             ("version: 1\n", "does not begin with #cloud-config"),
             ("#cloud-config\n- a\n", "must be a map"),
-            (&good.replace("write_files", "write_file"), "did you mean write_files?"),
+            (&good.replace("write_files", "write_file"), "did you mean \"write_files\"?"),
             (&good.replace("    owner", "    defer: true\n    owner"), "write_files[0].defer: writes the file after"),
             (&good.replace("    owner", "    encoding: gz+b64\n    owner"), "cannot be looked into here"),
             (&good.replace("    owner", "    encoding: b64\n    owner"), "is not base64"),

@@ -24,6 +24,26 @@ impl Mistake {
         self
     }
 
+    /// Adds the name that was probably meant; without one, all of them.
+    #[must_use]
+    pub fn did_you_mean(self, given: &str, known: &[&str]) -> Self {
+        match self.perhaps(given, known.iter().copied()) {
+            Self { message, hint: None } if !known.is_empty() => {
+                Self::new(message).hint(format!("known: {}", known.join(", ")))
+            }
+            mistake => mistake,
+        }
+    }
+
+    /// Adds the name that was probably meant, if there is one.
+    #[must_use]
+    pub fn perhaps<'a>(self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(given, known) {
+            Some(name) => self.hint(format!("did you mean {name:?}?")),
+            None => self,
+        }
+    }
+
     /// Something that the design has and this version cannot do yet.
     pub fn not_in_this_version(what: impl fmt::Display) -> Self {
         Self::new(format!("{what}: not in this version"))
@@ -32,12 +52,7 @@ impl Mistake {
     /// A name that is none of `known`: with the one that was probably meant, else with all of them.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        let mistake = Self::new(format!("unknown {what} {}", quoted(name)));
-        match nearest(name, known.iter().copied()) {
-            Some(near) => mistake.hint(format!("did you mean {near:?}?")),
-            None if known.is_empty() => mistake,
-            None => mistake.hint(format!("known: {}", known.join(", "))),
-        }
+        Self::new(format!("unknown {what} {}", quoted(name))).did_you_mean(name, &known)
     }
 }
 
@@ -49,6 +64,29 @@ impl fmt::Display for Mistake {
 }
 
 impl std::error::Error for Mistake {}
+
+impl From<&str> for Mistake {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<String> for Mistake {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+/// A word of a text that may hold secrets, as messages may repeat it: short, and of harmless characters. Anything else
+/// may be a secret that slipped into the wrong place (`{password:hunter2}` is a key), so only its length is told.
+pub fn unless_secret(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-+".contains(c);
+    if !word.is_empty() && word.len() <= 32 && word.chars().all(plain) {
+        format!("\"{word}\"")
+    } else {
+        format!("({} characters)", word.chars().count())
+    }
+}
 
 /// `text` as it may be shown on one line of a terminal: quoted, control characters escaped, not endless.
 pub fn quoted(text: &str) -> String {
@@ -97,5 +135,29 @@ mod tests {
         assert_eq!(say("harbor"), r#"unknown layer "harbor" (known: base, docker)"#);
         assert_eq!(say("\u{1b}[31m"), r#"unknown layer "\u{1b}[31m" (known: base, docker)"#);
         assert!(say(&"x".repeat(10_000)).len() < 200);
+    }
+
+    #[test]
+    fn nearest_finds_slips_only() {
+        let known = ["monitors", "path", "mountpoint", "ca"];
+        let cases = [
+            ("monitor", Some("monitors")),
+            ("Path", Some("path")),
+            ("mount_point", Some("mountpoint")),
+            ("volume", None),
+            ("", None),
+            ("cb", Some("ca")),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(nearest(given, known), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn words_that_may_be_secret_are_not_repeated() {
+        assert_eq!(unless_secret("mysqll"), "\"mysqll\"");
+        assert_eq!(unless_secret("password:hunter2"), "(16 characters)");
+        assert_eq!(unless_secret(&"a".repeat(40)), "(40 characters)");
+        assert_eq!(unless_secret("a\u{1b}[2J"), "(5 characters)");
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Serialize, Serializer};
 
-use super::problem::{Wrong, wrong};
+use super::Mistake;
 
 /// `http://HOST[:PORT]` or `https://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,36 +32,40 @@ impl Serialize for BaseUrl {
 }
 
 impl BaseUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// What keeps it from being one. No message repeats it: it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
         let (https, rest) = match text.split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),
-            Some(_) => return Err(wrong("must begin with http:// or https://")),
-            None => return Err(wrong("is not a URL").hint("http://HOST[:PORT] or https://HOST[:PORT]")),
+            Some(_) => return Err(Mistake::new("must begin with http:// or https://")),
+            None => return Err(Mistake::new("is not a URL").hint("http://HOST[:PORT] or https://HOST[:PORT]")),
         };
         if rest.contains('@') {
-            return Err(wrong("must hold no user or password"));
+            return Err(Mistake::new("must hold no user or password"));
         }
         if let Some(stripped) = rest.strip_suffix('/')
             && !stripped.contains(['/', '?', '#'])
         {
-            return Err(wrong("must hold no path").hint("leave out the / at the end"));
+            return Err(Mistake::new("must hold no path").hint("leave out the / at the end"));
         }
         if rest.contains(['/', '?', '#']) {
-            return Err(wrong("must hold no path, only scheme, host and port"));
+            return Err(Mistake::new("must hold no path, only scheme, host and port"));
         }
         let (host, port) = authority(rest)?;
         Ok(Self { https, host, port })
     }
 
     /// Whether the host is the machine itself.
-    pub(super) fn is_loopback(&self) -> bool {
+    pub fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
 }
 
 /// Whether a host, as `authority` or `host` give it, is the machine itself.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_matches(['[', ']']);
     host == "localhost"
         || bare.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback() || address.is_unspecified())
@@ -69,18 +73,18 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// `HOST[:PORT]`, where an IPv6 address stands in brackets.
-pub(super) fn authority(text: &str) -> Result<(String, Option<u16>), Wrong> {
+pub fn authority(text: &str) -> Result<(String, Option<u16>), Mistake> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         match rest.split_once(']') {
             Some((inside, "")) => (format!("[{inside}]"), None),
             Some((inside, after)) => match after.strip_prefix(':') {
                 Some(port) => (format!("[{inside}]"), Some(port)),
-                None => return Err(wrong("what follows ] must be a colon and a port")),
+                None => return Err(Mistake::new("what follows ] must be a colon and a port")),
             },
-            None => return Err(wrong("the [ of an IPv6 address is not closed")),
+            None => return Err(Mistake::new("the [ of an IPv6 address is not closed")),
         }
     } else if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(wrong("an IPv6 address needs brackets").hint("[ADDRESS] or [ADDRESS]:PORT"));
+        return Err(Mistake::new("an IPv6 address needs brackets").hint("[ADDRESS] or [ADDRESS]:PORT"));
     } else {
         match text.split_once(':') {
             Some((host, port)) => (host.to_owned(), Some(port)),
@@ -89,48 +93,48 @@ pub(super) fn authority(text: &str) -> Result<(String, Option<u16>), Wrong> {
     };
     let host = match host.strip_prefix('[') {
         Some(_) if host.trim_matches(['[', ']']).parse::<Ipv6Addr>().is_ok() => host,
-        Some(_) => return Err(wrong("no IPv6 address stands in the brackets")),
+        Some(_) => return Err(Mistake::new("no IPv6 address stands in the brackets")),
         None => host_name(&host)?,
     };
     let port = match port {
         None => None,
         Some(port) if port.starts_with(|c: char| c.is_ascii_digit()) => {
             let number = port.parse::<u16>().ok().filter(|number| *number > 0);
-            Some(number.ok_or_else(|| wrong("the port must be a number from 1 to 65535"))?)
+            Some(number.ok_or_else(|| Mistake::new("the port must be a number from 1 to 65535"))?)
         }
-        Some(_) => return Err(wrong("the port must be a number from 1 to 65535")),
+        Some(_) => return Err(Mistake::new("the port must be a number from 1 to 65535")),
     };
     Ok((host, port))
 }
 
 /// A host without a port: name, IPv4 address, or IPv6 address (brackets or not; given back without).
-pub(super) fn host(text: &str) -> Result<String, Wrong> {
+pub fn host(text: &str) -> Result<String, Mistake> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     if bare.parse::<Ipv6Addr>().is_ok() {
         return Ok(bare.to_owned());
     }
     if text.contains("://") || text.contains('/') {
-        return Err(wrong("must be a host, not a URL").hint("only the name or the address"));
+        return Err(Mistake::new("must be a host, not a URL").hint("only the name or the address"));
     }
     if let Some((name, port)) = text.split_once(':')
         && port.parse::<u16>().is_ok()
         && host_name(name).is_ok()
     {
-        return Err(wrong("must be a host without a port").hint("the port has a key of its own"));
+        return Err(Mistake::new("must be a host without a port").hint("the port has a key of its own"));
     }
     host_name(text)
 }
 
 /// A host name or an IPv4 address.
-fn host_name(text: &str) -> Result<String, Wrong> {
+fn host_name(text: &str) -> Result<String, Mistake> {
     if text.is_empty() {
-        return Err(wrong("the host is missing"));
+        return Err(Mistake::new("the host is missing"));
     }
     let numeric = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     if numeric {
         return match text.parse::<Ipv4Addr>() {
             Ok(_) => Ok(text.to_owned()),
-            Err(_) => Err(wrong("is not an IPv4 address")),
+            Err(_) => Err(Mistake::new("is not an IPv4 address")),
         };
     }
     let label = |label: &str| {
@@ -141,14 +145,14 @@ fn host_name(text: &str) -> Result<String, Wrong> {
     };
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.len() > 253 || !name.split('.').all(label) {
-        return Err(wrong("the host is no valid name").hint("letters, digits, hyphens and dots"));
+        return Err(Mistake::new("the host is no valid name").hint("letters, digits, hyphens and dots"));
     }
     Ok(text.to_owned())
 }
 
 /// Undoes `%XX`.
-pub(super) fn decode_percent(text: &str) -> Result<String, Wrong> {
-    let broken = || wrong("holds a % that begins no escape").hint("write a % as %25");
+pub fn decode_percent(text: &str) -> Result<String, Mistake> {
+    let broken = || Mistake::new("holds a % that begins no escape").hint("write a % as %25");
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -162,13 +166,13 @@ pub(super) fn decode_percent(text: &str) -> Result<String, Wrong> {
     }
     let text = String::from_utf8(bytes).map_err(|_| broken())?;
     if text.contains(|c: char| c.is_control()) {
-        return Err(wrong("a % escape stands for a control character"));
+        return Err(Mistake::new("a % escape stands for a control character"));
     }
     Ok(text)
 }
 
 /// The opposite, for printing: only what would be misread is escaped.
-pub(super) fn encode_percent(text: &str) -> String {
+pub fn encode_percent(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for c in text.chars() {
         if "%#?&".contains(c) || c.is_whitespace() {

@@ -8,48 +8,22 @@
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError};
 
-use super::problem::{Place, Problem, Wrong, wrong};
+use super::{Entry, Kind, Mistake, Node, Place, Problem, Value};
 
 /// The largest text that is read. Clouds allow 16 to 64 KiB of user-data.
-pub(super) const SIZE_LIMIT: usize = 256 * 1024;
+pub(crate) const SIZE_LIMIT: usize = 256 * 1024;
 
 /// The deepest nesting: the schema needs 4, Harbor's own settings a few more.
 const DEPTH_LIMIT: usize = 32;
 
-/// A value and where it begins.
-#[derive(Clone)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) value: Value,
-}
-
-/// What a value is.
-#[derive(Clone)]
-pub(super) enum Value {
-    /// A scalar as written; `plain` when it had no quotes and was no block.
-    Scalar { text: String, plain: bool },
-    /// A list.
-    List(Vec<Node>),
-    /// A map in the order of the text, duplicates included.
-    Map(Vec<Entry>),
-}
-
-/// One entry of a map.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) place: Place,
-    pub(super) key: String,
-    pub(super) node: Node,
-}
-
 /// Reads one document; the root may be of any kind.
-pub(super) fn read(text: &str) -> Result<Node, Problem> {
+pub(crate) fn read(text: &str) -> Result<Node, Problem> {
     if text.len() > SIZE_LIMIT {
         let message = format!("is larger than {} KiB, which no node config is", SIZE_LIMIT / 1024);
         return Err(Problem::new(Place::default(), "", message));
     }
     if text.starts_with('\u{feff}') {
-        let refusal = wrong("begins with a byte order mark").hint("save it as UTF-8 without BOM");
+        let refusal = Mistake::new("begins with a byte order mark").hint("save it as UTF-8 without BOM");
         return Err(Problem::new(Place { line: 1, column: 1 }, "", refusal));
     }
     let options = granit_parser::options! {
@@ -64,7 +38,7 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
         let place = Place { line: span.start.line(), column: span.start.col() + 1 };
         builder.take(event, place).map_err(|refusal| Problem::new(place, "", refusal))?;
     }
-    let empty = || wrong("is empty").hint("a node config begins with version: 1");
+    let empty = || Mistake::new("is empty").hint("a node config begins with version: 1");
     builder.root.ok_or_else(|| Problem::new(Place::default(), "", empty()))
 }
 
@@ -81,32 +55,32 @@ struct Open {
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), Wrong> {
+    fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), Mistake> {
         if event.anchor_id().is_some_and(|id| id > 0) || event.is_alias() {
-            return Err(wrong("anchors and aliases are not read here").hint("write the value out at each place"));
+            return Err(Mistake::new("anchors and aliases are not read here").hint("write the value out at each place"));
         }
         if event.tag().is_some() {
-            return Err(wrong("tags such as !!str are not read here").hint("put the value in quotes instead"));
+            return Err(Mistake::new("tags such as !!str are not read here").hint("put the value in quotes instead"));
         }
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                Err(wrong("a second document begins here").hint("a node config is one document: remove the ---"))
+                Err(Mistake::new("a second document begins here").hint("a node config is one document: remove the ---"))
             }
             Event::Scalar(text, style, ..) => {
-                let plain = matches!(style, ScalarStyle::Plain);
-                self.close(Node { place, value: Value::Scalar { text: text.into_owned(), plain } })
+                let kind = if matches!(style, ScalarStyle::Plain) { Kind::Plain } else { Kind::Quoted };
+                self.close(Node { place, value: Value::Scalar { text: text.into_owned(), kind } })
             }
             Event::SequenceStart(..) => self.open(Node { place, value: Value::List(Vec::new()) }),
             Event::MappingStart(..) => self.open(Node { place, value: Value::Map(Vec::new()) }),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(done) => self.close(done.node),
-                None => Err(wrong("not valid YAML: a list or map ends that never began")),
+                None => Err(Mistake::new("not valid YAML: a list or map ends that never began")),
             },
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, node: Node) -> Result<(), Wrong> {
+    fn open(&mut self, node: Node) -> Result<(), Mistake> {
         if self.open.len() >= DEPTH_LIMIT {
             return Err(too_deep());
         }
@@ -118,7 +92,7 @@ impl Builder {
     }
 
     /// A value is complete: it becomes the root, an item, a key, or the value of the key before it.
-    fn close(&mut self, node: Node) -> Result<(), Wrong> {
+    fn close(&mut self, node: Node) -> Result<(), Mistake> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
@@ -138,13 +112,13 @@ impl Builder {
     }
 }
 
-fn odd_key() -> Wrong {
-    wrong("a key must be one word, not a list or a map")
+fn odd_key() -> Mistake {
+    Mistake::new("a key must be one word, not a list or a map")
         .hint("a template's {{ … }} that was not filled in reads so too")
 }
 
-fn too_deep() -> Wrong {
-    wrong(format!("is nested deeper than {DEPTH_LIMIT} levels"))
+fn too_deep() -> Mistake {
+    Mistake::new(format!("is nested deeper than {DEPTH_LIMIT} levels"))
 }
 
 fn syntax(error: &ScanError) -> Problem {
@@ -153,13 +127,13 @@ fn syntax(error: &ScanError) -> Problem {
         ErrorKind::RecursionLimitExceeded => too_deep(),
         // Unknown anchors come before the builder can refuse them.
         ErrorKind::UnknownAnchor => {
-            wrong("anchors and aliases are not read here").hint("a value that begins with * needs quotes")
+            Mistake::new("anchors and aliases are not read here").hint("a value that begins with * needs quotes")
         }
         ErrorKind::DirectiveDisallowed => {
-            wrong("% directives are not read here").hint("a value that begins with % needs quotes")
+            Mistake::new("% directives are not read here").hint("a value that begins with % needs quotes")
         }
         kind => {
-            let refusal = wrong(format!("not valid YAML: {kind}"));
+            let refusal = Mistake::new(format!("not valid YAML: {kind}"));
             match advice(kind) {
                 Some(hint) => refusal.hint(hint),
                 None => refusal,
@@ -237,7 +211,7 @@ mod tests {
         let scalars: Vec<_> = entries
             .iter()
             .map(|entry| match &entry.node.value {
-                Value::Scalar { text, plain } => (entry.key.as_str(), text.as_str(), *plain),
+                Value::Scalar { text, kind } => (entry.key.as_str(), text.as_str(), *kind == Kind::Plain),
                 _ => panic!("scalars"),
             })
             .collect();
