@@ -11,6 +11,7 @@ pub mod names;
 mod catalog;
 mod check;
 mod decode;
+mod depth;
 mod overrides;
 mod read_image;
 mod read_layer;

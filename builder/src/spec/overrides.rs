@@ -6,7 +6,7 @@ use std::str::FromStr;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::source::is_too_deep;
+use super::depth::is_too_deep;
 use contract::strict::{Mistake, quoted};
 
 /// A key of the image spec with the value that replaces the file's.

@@ -6,18 +6,15 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::depth::{DEEPEST, is_too_deep};
 use super::overrides::Override;
 use crate::report::Problem;
 use contract::strict::Mistake;
 
 /// No definition is longer; a disk image named by mistake must not be read whole.
 const LARGEST: u64 = 256 << 10;
-
-/// No definition nests deeper. The parser bounds brackets and the parts of a key, but not their product.
-const DEEPEST: usize = 64;
 
 /// A definition file's text with the options laid over it.
 #[derive(Debug)]
@@ -137,22 +134,6 @@ fn syntax_mistake(message: &str, found: Option<&str>) -> Mistake {
 
 fn too_deep() -> Mistake {
     Mistake::new(format!("nests deeper than {DEEPEST} levels")).hint("is this a definition file at all?")
-}
-
-/// Whether walking or dropping `value` would recurse too deep; itself without recursion.
-pub(crate) fn is_too_deep(value: &DeValue<'_>) -> bool {
-    let mut open: Vec<(&DeValue<'_>, usize)> = vec![(value, 0)];
-    while let Some((value, depth)) = open.pop() {
-        if depth > DEEPEST {
-            return true;
-        }
-        match value {
-            DeValue::Table(table) => open.extend(table.values().map(|value| (Spanned::get_ref(value), depth + 1))),
-            DeValue::Array(array) => open.extend(array.iter().map(|value| (Spanned::get_ref(value), depth + 1))),
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]
