@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::decode::{Node, Table};
-use super::layer::{Action, ActionSpec, LayerSpec};
+use super::layer::{Action, ActionSpec, CopyFrom, LayerSpec, Operation};
 use super::names::{Selector, parse_absolute_path, parse_mode, parse_relative_path};
 use super::read_image::{TOOLS_LAYER, parse_digest};
 use super::url::{Scheme, parse_url};
@@ -131,21 +131,23 @@ fn read_copy(node: &Node<'_>, layer: &Path) -> Option<Action> {
         let from = table.required("from", "from = \"files/…\"").and_then(|node| {
             node.parse(|text| {
                 if text.starts_with(ARTIFACT_PREFIX) {
-                    return parse_artifact(text).map(|from| (from, true));
+                    return parse_artifact(text);
                 }
-                parse_source(text, layer)
+                Ok(match parse_source(text, layer)? {
+                    (from, true) => CopyFrom::File(from),
+                    (from, false) => CopyFrom::Directory(from),
+                })
             })
         });
         let to = table.required("to", "to = \"/…\"").and_then(|node| {
             // Only a directory's content can be copied onto the root itself.
             node.parse(|text| match from {
-                Some((_, true)) => parse_destination(text),
+                Some(CopyFrom::File(_) | CopyFrom::Firstboot) => parse_destination(text),
                 _ => parse_absolute_path(text),
             })
         });
         let mode = read_mode(table);
-        let (from, _) = from?;
-        Some(Action::Copy { from, to: to?, mode: mode? })
+        Some(Action::Copy { from: from?, to: to?, mode: mode? })
     })?
 }
 
@@ -191,14 +193,14 @@ fn read_run(node: &Node<'_>) -> Option<Action> {
             }
             Some(command)
         });
-        Some(Action::Run { command: command? })
+        Some(Action::Operation(Operation::Run { command: command? }))
     })?
 }
 
 fn read_enable(node: &Node<'_>) -> Option<Action> {
     within(node, |table| {
         let unit = table.required("unit", "unit = \"NAME.service\"").and_then(|node| node.parse(parse_unit));
-        Some(Action::Enable { unit: unit? })
+        Some(Action::Operation(Operation::Enable { unit: unit? }))
     })?
 }
 
@@ -207,7 +209,7 @@ fn read_mask(node: &Node<'_>) -> Option<Action> {
         let units = table
             .required("units", "units = [\"NAME.service\"]")
             .and_then(|node| node.non_empty_set(|item| item.parse(parse_unit)));
-        Some(Action::Mask { units: units? })
+        Some(Action::Operation(Operation::Mask { units: units? }))
     })?
 }
 
@@ -229,7 +231,7 @@ fn read_user(node: &Node<'_>) -> Option<Action> {
         let shell = table
             .get("shell")
             .map_or_else(|| Some("/usr/sbin/nologin".to_owned()), |node| node.parse(parse_destination));
-        Some(Action::User { name: name?, id: id?, home: home?, shell: shell? })
+        Some(Action::Operation(Operation::User { name: name?, id: id?, home: home?, shell: shell? }))
     })?
 }
 
@@ -237,7 +239,7 @@ fn read_directory(node: &Node<'_>) -> Option<Action> {
     within(node, |table| {
         let path = read_destination(table, "path");
         let mode = read_mode(table);
-        Some(Action::Directory { path: path?, mode: mode? })
+        Some(Action::Operation(Operation::Directory { path: path?, mode: mode?.unwrap_or(0o755) }))
     })?
 }
 
@@ -245,7 +247,7 @@ fn read_link(node: &Node<'_>) -> Option<Action> {
     within(node, |table| {
         let path = read_destination(table, "path");
         let target = table.required("target", "target = \"…\"").and_then(|node| node.text());
-        Some(Action::Link { path: path?, target: target? })
+        Some(Action::Operation(Operation::Link { path: path?, target: target? }))
     })?
 }
 
@@ -254,7 +256,7 @@ fn read_remove(node: &Node<'_>) -> Option<Action> {
         let paths = table
             .required("paths", "paths = [\"/…\"]")
             .and_then(|node| node.non_empty_set(|item| item.parse(parse_destination)));
-        Some(Action::Remove { paths: paths? })
+        Some(Action::Operation(Operation::Remove { paths: paths? }))
     })?
 }
 
@@ -295,9 +297,9 @@ fn parse_source(text: &str, layer: &Path) -> Result<(String, bool), Mistake> {
     }
 }
 
-fn parse_artifact(text: &str) -> Result<String, Mistake> {
+fn parse_artifact(text: &str) -> Result<CopyFrom, Mistake> {
     match text {
-        ARTIFACT => Ok(text.to_owned()),
+        ARTIFACT => Ok(CopyFrom::Firstboot),
         _ => Err(Mistake::unknown("artifact", text, [ARTIFACT])),
     }
 }
