@@ -15,10 +15,9 @@ use crate::share::{self, TOKEN_KEY_BITS};
 use crate::status::{State, Status};
 use crate::steps::{self, Ended, Found, proof};
 use crate::supervise;
+use crate::trouble::WRONG;
 use contract::schema::{NodeConfig, Problem, not_in_this_version};
 
-/// The node config is wrong.
-pub(crate) const WRONG: u8 = 2;
 /// The node config is missing or cannot be read.
 const UNREADABLE: u8 = 3;
 
@@ -194,7 +193,7 @@ fn status(host: &Host, as_json: bool, wait: bool) -> ExitCode {
         eprintln!("the agent has not begun in this boot: systemctl status habuild-firstboot");
         return ExitCode::from(UNREADABLE);
     };
-    let harbor = supervise::read_state(host);
+    let harbor = supervise::state::read(host);
     let text = if as_json {
         let mut object = json!(status);
         if let (Some(object), Some(harbor)) = (object.as_object_mut(), &harbor) {

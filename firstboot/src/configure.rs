@@ -10,15 +10,11 @@ use contract::schema::NodeConfig;
 
 use crate::bundle::Bundle;
 use crate::host::Host;
-use crate::host::docker;
+use crate::host::docker::{self, WORK};
 use crate::secrets::{Resolved, Secret};
 use crate::share::SharedSecrets;
 use crate::trouble::Trouble;
 
-/// The rendered configuration.
-pub(crate) const WORK: &str = "/var/lib/habuild/harbor";
-/// The compose file.
-pub(crate) const COMPOSE: &str = "/var/lib/habuild/harbor/docker-compose.yml";
 /// Harbor's data that no other node needs.
 const LOCAL: &str = "/var/lib/harbor";
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::supervise;
+use crate::supervise::state;
 
 const FILE: &str = "/run/habuild/status.json";
 
@@ -117,7 +117,7 @@ impl Status {
     }
 
     /// For people.
-    pub(crate) fn text(&self, harbor: Option<&supervise::State>) -> String {
+    pub(crate) fn text(&self, harbor: Option<&state::State>) -> String {
         let mut text = String::new();
         let word = match self.state {
             State::Starting => "starting",

@@ -4,6 +4,9 @@ use std::fmt;
 
 use contract::strict::Mistake;
 
+/// The exit code for what stays until somebody changes something, such as a wrong node config; 1 says that it may pass.
+pub(crate) const WRONG: u8 = 2;
+
 /// A step's failure. Its text names the thing, what happened and what to do, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {

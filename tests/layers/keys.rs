@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use habuild::plan::layer::{BundleSource, Frozen, PlannedBundle, PlannedFile, PlannedLayer, Source, Step};
 use habuild::plan::lock::Package;
 use habuild::spec::image::Base;
+use habuild::spec::layer::Operation;
 use habuild::spec::names::Distribution;
 use habuild::sys::digest::Digest;
 
@@ -22,7 +23,7 @@ fn base(release: &str, architecture: &str) -> Base {
 fn layer(name: &str, base: &Base, request: &[&str], packages: &[Package], steps: Vec<Step>) -> PlannedLayer {
     let request: Vec<String> = request.iter().map(|&name| name.into()).collect();
     let (epoch, tool, parent) = (1, Some("mmdebstrap 1"), None);
-    PlannedLayer::freeze(Frozen { name, parent, base, epoch, tool, request: &request, packages, steps })
+    PlannedLayer::freeze(Frozen { name, parent, base, epoch, tool, request: &request, packages, steps }).unwrap()
 }
 
 fn of_steps(steps: Vec<Step>) -> PlannedLayer {
@@ -50,19 +51,20 @@ fn file(to: &str, mode: u32) -> Step {
 }
 
 fn fetch(to: &str, mode: u32) -> Step {
-    Step::Fetch { url: "https://example.com/x".into(), sha256: Digest::of(b"x"), to: to.into(), mode }
+    let source = Source::Url { url: "https://example.com/x".into(), sha256: Digest::of(b"x") };
+    Step::File(PlannedFile { to: to.into(), mode, source })
 }
 
 fn user(name: &str, home: &str, shell: &str) -> Step {
-    Step::User { name: name.into(), id: 1, home: home.into(), shell: shell.into() }
+    Step::Operation(Operation::User { name: name.into(), id: 1, home: home.into(), shell: shell.into() })
 }
 
 fn directory(path: &str, mode: u32) -> Step {
-    Step::Directory { path: path.into(), mode }
+    Step::Operation(Operation::Directory { path: path.into(), mode })
 }
 
 fn link(path: &str, target: &str) -> Step {
-    Step::Link { path: path.into(), target: target.into() }
+    Step::Operation(Operation::Link { path: path.into(), target: target.into() })
 }
 
 fn bundle(content: &[u8]) -> Step {
@@ -70,7 +72,19 @@ fn bundle(content: &[u8]) -> Step {
 }
 
 fn remove(paths: &[&str]) -> Step {
-    Step::Remove(words(paths))
+    Step::Operation(Operation::Remove { paths: words(paths) })
+}
+
+fn run(command: &[&str]) -> Step {
+    Step::Operation(Operation::Run { command: words(command) })
+}
+
+fn enable(unit: &str) -> Step {
+    Step::Operation(Operation::Enable { unit: unit.into() })
+}
+
+fn mask(units: &[&str]) -> Step {
+    Step::Operation(Operation::Mask { units: words(units) })
 }
 
 /// Groups of layers of which no two may have the same key.
@@ -106,29 +120,22 @@ fn groups() -> Vec<(&'static str, Vec<PlannedLayer>)> {
         (
             "run",
             vec![
-                one(Step::Run(words(&["a", "b"]))),
-                one(Step::Run(words(&["a b"]))),
-                one(Step::Run(words(&["a\", \"b"]))),
-                one(Step::Run(words(&["a", "b", ""]))),
-                of_steps(vec![Step::Run(words(&["a"])), Step::Run(words(&["b"]))]),
-                one(Step::Run(words(&["a\nrun b"]))),
+                one(run(&["a", "b"])),
+                one(run(&["a b"])),
+                one(run(&["a\", \"b"])),
+                one(run(&["a", "b", ""])),
+                of_steps(vec![run(&["a"]), run(&["b"])]),
+                one(run(&["a\nrun b"])),
             ],
         ),
-        (
-            "enable",
-            vec![
-                of_steps(vec![Step::Enable("a".into()), Step::Enable("b".into())]),
-                one(Step::Enable("a\nenable b".into())),
-                one(Step::Enable("a b".into())),
-            ],
-        ),
+        ("enable", vec![of_steps(vec![enable("a"), enable("b")]), one(enable("a\nenable b")), one(enable("a b"))]),
         (
             "mask",
             vec![
-                one(Step::Mask(words(&["a", "b"]))),
-                one(Step::Mask(words(&["a b"]))),
-                one(Step::Mask(words(&["\"a\"", "b"]))),
-                of_steps(vec![Step::Mask(words(&["a"])), Step::Mask(words(&["b"]))]),
+                one(mask(&["a", "b"])),
+                one(mask(&["a b"])),
+                one(mask(&["\"a\"", "b"])),
+                of_steps(vec![mask(&["a"]), mask(&["b"])]),
             ],
         ),
         (
@@ -190,7 +197,10 @@ fn inputs_are_one_a_line_and_plain_words_stay_plain() {
         }
     }
     let digest = Digest::of(b"x");
-    let layer = of_steps(vec![file("/etc/a", 0o644), link("/etc/b c", "../a"), remove(&["/x\ny"])]);
-    let end = format!("file /etc/a 0644 {digest}\nlink \"/etc/b c\" ../a\nremove \"/x\\ny\"\n");
+    let layer = of_steps(vec![file("/etc/a b", 0o644), link("/etc/b c", "../a"), remove(&["/x\ny"])]);
+    let end = format!(
+        "file \"/etc/a b\" 0644 {digest}\noperation {}\noperation {}\n",
+        r#"{"link":{"path":"/etc/b c","target":"../a"}}"#, r#"{"remove":{"paths":["/x\ny"]}}"#,
+    );
     assert!(layer.inputs.ends_with(&end), "{}", layer.inputs);
 }

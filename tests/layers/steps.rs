@@ -12,7 +12,7 @@ use habuild::plan::inputs::{Sources, steps};
 use habuild::plan::layer::{PlannedFile, Source, Step};
 use habuild::report::{Fault, fault_of};
 use habuild::spec::image::{Artifacts, Base, Disk, Firmware, Format, ImageSpec, Root};
-use habuild::spec::layer::{Action, ActionSpec, LayerSpec};
+use habuild::spec::layer::{Action, ActionSpec, LayerSpec, Operation};
 use habuild::spec::names::{ByteSize, Distribution};
 use habuild::sys::digest::Digest;
 use tempfile::TempDir;
@@ -34,6 +34,10 @@ impl Place {
 
     fn apply(&self, step: &Step) -> anyhow::Result<()> {
         apply(step, &self.root, &self.cache, true)
+    }
+
+    fn operate(&self, operation: Operation) -> anyhow::Result<()> {
+        self.apply(&Step::Operation(operation))
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -84,7 +88,11 @@ fn a_template_is_rendered_when_it_is_planned() {
 fn a_fetched_file_comes_from_the_cache_and_offline_names_what_lacks() {
     let place = Place::new();
     let sha256 = Digest::of(b"fetched");
-    let step = Step::Fetch { url: "https://example.com/x".into(), sha256, to: "/opt/x".into(), mode: 0o600 };
+    let step = Step::File(PlannedFile {
+        to: "/opt/x".into(),
+        mode: 0o600,
+        source: Source::Url { url: "https://example.com/x".into(), sha256 },
+    });
     let error = place.apply(&step).unwrap_err();
     assert_eq!(fault_of(&error), Fault::Input);
     assert!(error.to_string().contains("lacks https://example.com/x"), "{error}");
@@ -104,7 +112,7 @@ fn a_user_is_in_every_file_once() {
     }
     fs::set_permissions(place.at("etc/shadow"), fs::Permissions::from_mode(0o640)).unwrap();
     let (home, shell) = ("/var/lib/a".to_owned(), "/usr/sbin/nologin".to_owned());
-    let step = Step::User { name: "agent".into(), id: 900, home, shell };
+    let step = Step::Operation(Operation::User { name: "agent".into(), id: 900, home, shell });
     place.apply(&step).unwrap();
     let last = |name: &str| place.text(&format!("etc/{name}")).lines().last().unwrap().to_owned();
     assert_eq!(last("passwd"), "agent:x:900:900::/var/lib/a:/usr/sbin/nologin");
@@ -120,11 +128,11 @@ fn a_user_is_in_every_file_once() {
 fn links_and_masks_take_the_place_of_what_is_there() {
     let place = Place::new();
     fs::write(place.at("etc/localtime"), "old").unwrap();
-    place.apply(&Step::Link { path: "/etc/localtime".into(), target: "/usr/share/zoneinfo/UTC".into() }).unwrap();
+    place.operate(Operation::Link { path: "/etc/localtime".into(), target: "/usr/share/zoneinfo/UTC".into() }).unwrap();
     assert_eq!(fs::read_link(place.at("etc/localtime")).unwrap(), Path::new("/usr/share/zoneinfo/UTC"));
-    place.apply(&Step::Link { path: "/etc/localtime".into(), target: "other".into() }).unwrap();
+    place.operate(Operation::Link { path: "/etc/localtime".into(), target: "other".into() }).unwrap();
     assert_eq!(fs::read_link(place.at("etc/localtime")).unwrap(), Path::new("other"));
-    place.apply(&Step::Mask(vec!["a.timer".into(), "b.service".into()])).unwrap();
+    place.operate(Operation::Mask { units: vec!["a.timer".into(), "b.service".into()] }).unwrap();
     for unit in ["a.timer", "b.service"] {
         let link = place.at("etc/systemd/system").join(unit);
         assert_eq!(fs::read_link(link).unwrap(), Path::new("/dev/null"));
@@ -134,16 +142,16 @@ fn links_and_masks_take_the_place_of_what_is_there() {
 #[test]
 fn directories_are_made_and_paths_removed() {
     let place = Place::new();
-    place.apply(&Step::Directory { path: "/etc/a/b".into(), mode: 0o700 }).unwrap();
+    place.operate(Operation::Directory { path: "/etc/a/b".into(), mode: 0o700 }).unwrap();
     assert_eq!((mode(&place.at("etc/a")), mode(&place.at("etc/a/b"))), (0o755, 0o700));
-    place.apply(&Step::Directory { path: "/etc/a/b".into(), mode: 0o1777 }).unwrap();
+    place.operate(Operation::Directory { path: "/etc/a/b".into(), mode: 0o1777 }).unwrap();
     assert_eq!(mode(&place.at("etc/a/b")), 0o1777);
     fs::write(place.at("etc/x"), "").unwrap();
     std::os::unix::fs::symlink("/etc/a", place.at("etc/link")).unwrap();
     let paths = ["/etc/link", "/etc/x", "/etc/never"].map(str::to_owned).into();
-    place.apply(&Step::Remove(paths)).unwrap();
+    place.operate(Operation::Remove { paths }).unwrap();
     assert!(place.at("etc/a/b").is_dir(), "a link is removed, not what it points to");
-    place.apply(&Step::Remove(vec!["/etc/a".into()])).unwrap();
+    place.operate(Operation::Remove { paths: vec!["/etc/a".into()] }).unwrap();
     assert_eq!(fs::read_dir(place.at("etc")).unwrap().count(), 0);
 }
 

@@ -9,8 +9,9 @@ use super::bundle;
 use super::packages::Packages;
 use super::pinned;
 use super::rootfs::Rootfs;
-use crate::plan::layer::{PlannedFile, Source, Step};
+use crate::plan::layer::{Source, Step};
 use crate::report::{Failure, Fault};
+use crate::spec::layer::Operation;
 use crate::sys::digest::Digest;
 use crate::sys::file;
 use crate::sys::sandbox::Sandbox;
@@ -18,35 +19,31 @@ use crate::sys::sandbox::Sandbox;
 /// Carries out a step.
 pub fn apply(step: &Step, root: &Rootfs, cache: &Packages, offline: bool) -> Result<()> {
     match step {
-        Step::File(planned) => copy(planned, root),
-        Step::Fetch { url, sha256, to, mode } => {
-            let content = file::read(&pinned::fetch(cache, url, *sha256, offline)?)?;
-            root.write(to, &content, *mode)
-        }
-        Step::Run(command) => run(command, root),
-        Step::Enable(unit) => run(&["systemctl".into(), "enable".into(), "--quiet".into(), unit.clone()], root),
-        Step::Mask(units) => {
-            for unit in units {
-                root.link(&format!("/etc/systemd/system/{unit}"), "/dev/null")?;
-            }
-            Ok(())
-        }
-        Step::User { name, id, home, shell } => add_user(root, name, *id, home, shell),
-        Step::Directory { path, mode } => {
-            let at = root.make_directory(path)?;
-            fs::set_permissions(&at, fs::Permissions::from_mode(*mode))
-                .with_context(|| format!("failed to set the mode of {}", at.display()))
-        }
-        Step::Link { path, target } => root.link(path, target),
+        Step::File(planned) => root.write(&planned.to, &content(&planned.source, cache, offline)?, planned.mode),
         Step::Bundle(planned) => bundle::bake(planned, root, cache, offline),
-        Step::Remove(paths) => paths.iter().try_for_each(|path| root.remove(path)),
+        Step::Operation(operation) => operate(operation, root),
     }
 }
 
-/// Copies a planned file, and stops if it is not the one that was planned.
-fn copy(planned: &PlannedFile, root: &Rootfs) -> Result<()> {
-    match &planned.source {
-        Source::Text(text) => root.write(&planned.to, text.as_bytes(), planned.mode),
+fn operate(operation: &Operation, root: &Rootfs) -> Result<()> {
+    match operation {
+        Operation::Run { command } => run(command, root),
+        Operation::Enable { unit } => run(&["systemctl", "enable", "--quiet", unit].map(Into::into), root),
+        Operation::Mask { units } => {
+            units.iter().try_for_each(|unit| root.link(&format!("/etc/systemd/system/{unit}"), "/dev/null"))
+        }
+        Operation::User { name, id, home, shell } => add_user(root, name, *id, home, shell),
+        Operation::Directory { path, mode } => make_directory(root, path, *mode),
+        Operation::Link { path, target } => root.link(path, target),
+        Operation::Remove { paths } => paths.iter().try_for_each(|path| root.remove(path)),
+    }
+}
+
+/// The content of a planned file; an error if it is not the one that was planned.
+fn content(source: &Source, cache: &Packages, offline: bool) -> Result<Vec<u8>> {
+    match source {
+        Source::Text(text) => Ok(text.as_bytes().to_vec()),
+        Source::Url { url, sha256 } => file::read(&pinned::fetch(cache, url, *sha256, offline)?),
         Source::File { path, digest, .. } => {
             let content = file::read(path)?;
             if Digest::of(&content) != *digest {
@@ -54,9 +51,15 @@ fn copy(planned: &PlannedFile, root: &Rootfs) -> Result<()> {
                     .remedy("run the build again")
                     .into());
             }
-            root.write(&planned.to, &content, planned.mode)
+            Ok(content)
         }
     }
+}
+
+fn make_directory(root: &Rootfs, path: &str, mode: u32) -> Result<()> {
+    let at = root.make_directory(path)?;
+    fs::set_permissions(&at, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("failed to set the mode of {}", at.display()))
 }
 
 fn run(command: &[String], root: &Rootfs) -> Result<()> {

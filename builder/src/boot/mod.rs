@@ -9,6 +9,7 @@ pub mod console;
 mod guest;
 mod machine;
 mod qemu;
+mod run;
 mod seed;
 mod terminal;
 

@@ -1,18 +1,14 @@
 //! The person's side of a machine: their keys and their Ctrl-C.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::process::ChildStdin;
+use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 
-use super::machine::Event;
-
-/// Where keys go: to the machine that runs just now, if any.
-pub(super) type Keyboard = Arc<Mutex<Option<ChildStdin>>>;
+use super::run::{Event, Keyboard};
 
 /// SIGINT, SIGTERM and SIGHUP, held back so that the machine is ended in order; as before when dropped.
 ///

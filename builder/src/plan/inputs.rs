@@ -10,13 +10,10 @@ use walkdir::WalkDir;
 use super::layer::{BundleSource, PlannedBundle, PlannedFile, Source, Step};
 use crate::report::{Failure, Fault};
 use crate::spec::image::{Harbor, ImageSpec};
-use crate::spec::layer::{Action, LayerSpec};
+use crate::spec::layer::{Action, CopyFrom, LayerSpec};
 use crate::spec::{self};
 use crate::sys::digest::Digest;
 use crate::sys::file;
-
-/// The `from` that stands for the first-boot binary.
-const FIRSTBOOT: &str = "artifact:firstboot";
 
 /// What layers may copy that does not lie in them.
 #[derive(Debug)]
@@ -43,44 +40,35 @@ fn add(
     image: &ImageSpec,
     sources: &Sources<'_>,
 ) -> Result<()> {
+    let file = |to, mode: Option<u32>, source| Step::File(PlannedFile { to, mode: mode.unwrap_or(0o644), source });
     match action.clone() {
-        Action::Copy { from, to, mode } if from == FIRSTBOOT => steps.push(copied(sources.firstboot, to, mode)?),
-        Action::Copy { from, to, mode } => {
+        Action::Copy { from: CopyFrom::Firstboot, to, mode } => steps.push(copied(sources.firstboot, to, mode)?),
+        Action::Copy { from: CopyFrom::File(from), to, mode } => {
+            steps.push(copied(&layer.directory.join(from), to, mode)?);
+        }
+        Action::Copy { from: CopyFrom::Directory(from), to, mode } => {
             let from = layer.directory.join(from);
-            if from.is_dir() {
-                for entry in WalkDir::new(&from).sort_by_file_name() {
-                    let entry = entry.with_context(|| format!("failed to list {}", from.display()))?;
-                    let name = entry.path().strip_prefix(&from).context("a walk that left its directory")?;
-                    let to = format!("{}/{}", to.trim_end_matches('/'), name.display());
-                    if entry.file_type().is_file() {
-                        steps.push(copied(entry.path(), to, mode)?);
-                    } else if !entry.file_type().is_dir() {
-                        bail!("{} is neither a file nor a directory", entry.path().display());
-                    }
+            for entry in WalkDir::new(&from).sort_by_file_name() {
+                let entry = entry.with_context(|| format!("failed to list {}", from.display()))?;
+                let name = entry.path().strip_prefix(&from).context("a walk that left its directory")?;
+                let to = format!("{}/{}", to.trim_end_matches('/'), name.display());
+                if entry.file_type().is_file() {
+                    steps.push(copied(entry.path(), to, mode)?);
+                } else if !entry.file_type().is_dir() {
+                    bail!("{} is neither a file nor a directory", entry.path().display());
                 }
-            } else {
-                steps.push(copied(&from, to, mode)?);
             }
         }
         Action::Render { from, to, mode } => {
-            let path = layer.directory.join(from);
-            let text = render(&path, layer, image)?;
-            steps.push(Step::File(PlannedFile { to, mode: mode.unwrap_or(0o644), source: Source::Text(text) }));
+            let text = render(&layer.directory.join(from), layer, image)?;
+            steps.push(file(to, mode, Source::Text(text)));
         }
-        Action::Fetch { url, sha256, to, mode } => {
-            steps.push(Step::Fetch { url, sha256, to, mode: mode.unwrap_or(0o644) });
-        }
-        Action::Run { command } => steps.push(Step::Run(command)),
-        Action::Enable { unit } => steps.push(Step::Enable(unit)),
-        Action::Mask { units } => steps.push(Step::Mask(units)),
-        Action::User { name, id, home, shell } => steps.push(Step::User { name, id, home, shell }),
-        Action::Directory { path, mode } => steps.push(Step::Directory { path, mode: mode.unwrap_or(0o755) }),
-        Action::Link { path, target } => steps.push(Step::Link { path, target }),
-        Action::Remove { paths } => steps.push(Step::Remove(paths)),
+        Action::Fetch { url, sha256, to, mode } => steps.push(file(to, mode, Source::Url { url, sha256 })),
         Action::Bundle {} => {
             let harbor = image.harbor.as_ref().context("a bundle to unpack, and none in the image")?;
             steps.push(Step::Bundle(bundle(harbor, sources.root)?));
         }
+        Action::Operation(operation) => steps.push(Step::Operation(operation)),
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Package;
 use crate::spec::image::Base;
+use crate::spec::layer::Operation;
 use crate::sys::digest::Digest;
 
 /// A layer that is ready to be baked.
@@ -32,52 +34,10 @@ pub struct PlannedLayer {
 pub enum Step {
     /// A file of the image.
     File(PlannedFile),
-    /// A file to be fetched.
-    Fetch {
-        /// An https URL.
-        url: String,
-        /// What it must hash to.
-        sha256: Digest,
-        /// Where it goes.
-        to: String,
-        /// Permission bits.
-        mode: u32,
-    },
-    /// A command to run in the sandbox.
-    Run(Vec<String>),
-    /// A unit to enable.
-    Enable(String),
-    /// Units to mask.
-    Mask(Vec<String>),
-    /// A system user.
-    User {
-        /// User name.
-        name: String,
-        /// User and group id.
-        id: u32,
-        /// Home directory.
-        home: String,
-        /// Login shell.
-        shell: String,
-    },
-    /// A directory.
-    Directory {
-        /// Where.
-        path: String,
-        /// Permission bits.
-        mode: u32,
-    },
-    /// A symbolic link.
-    Link {
-        /// Where.
-        path: String,
-        /// What it points to.
-        target: String,
-    },
-    /// Paths to remove.
-    Remove(Vec<String>),
     /// The Harbor bundle, to be unpacked.
     Bundle(PlannedBundle),
+    /// Anything that needs no source.
+    Operation(Operation),
 }
 
 /// A Harbor bundle.
@@ -127,6 +87,25 @@ pub enum Source {
     },
     /// A rendered text.
     Text(String),
+    /// A file to be fetched.
+    Url {
+        /// An https URL.
+        url: String,
+        /// What it must hash to.
+        sha256: Digest,
+    },
+}
+
+impl Source {
+    /// The content's digest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::File { digest, .. } => *digest,
+            Self::Text(text) => Digest::of(text.as_bytes()),
+            Self::Url { sha256, .. } => *sha256,
+        }
+    }
 }
 
 /// What [`PlannedLayer::freeze`] takes.
@@ -152,8 +131,7 @@ pub struct Frozen<'a> {
 
 impl PlannedLayer {
     /// Writes the inputs down and hashes them.
-    #[must_use]
-    pub fn freeze(frozen: Frozen<'_>) -> Self {
+    pub fn freeze(frozen: Frozen<'_>) -> Result<Self> {
         let Frozen { name, parent, base, epoch, tool, request, packages, steps } = frozen;
         let mut lines = vec![
             line("layer", [name]),
@@ -168,17 +146,19 @@ impl PlannedLayer {
         for Package { name, version, architecture, sha256, .. } in packages {
             lines.push(line("package", [name, version, architecture, &sha256.to_string()]));
         }
-        lines.extend(steps.iter().map(Step::line));
+        for step in &steps {
+            lines.push(step.line()?);
+        }
         let mut inputs = lines.join("\n");
         inputs.push('\n');
-        Self {
+        Ok(Self {
             name: name.into(),
             key: Digest::of(inputs.as_bytes()),
             inputs,
             request: request.into(),
             packages: packages.into(),
             steps,
-        }
+        })
     }
 }
 
@@ -187,26 +167,21 @@ pub const STORE_FORMAT: u32 = 1;
 
 impl Step {
     /// The step as an input: everything that decides bits and nothing else (where a file lies on this host does not).
-    fn line(&self) -> String {
-        match self {
+    fn line(&self) -> Result<String> {
+        Ok(match self {
             Self::File(PlannedFile { to, mode, source }) => {
-                line("file", [to, &octal(*mode), &super::digest_of(source).to_string()])
+                line("file", [to, &format!("{mode:04o}"), &source.digest().to_string()])
             }
-            Self::Fetch { sha256, to, mode, url: _ } => line("file", [to, &octal(*mode), &sha256.to_string()]),
-            Self::Run(command) => line("run", command),
-            Self::Enable(unit) => line("enable", [unit]),
-            Self::Mask(units) => line("mask", units),
-            Self::User { name, id, home, shell } => line("user", [name, &id.to_string(), home, shell]),
-            Self::Directory { path, mode } => line("directory", [path, &octal(*mode)]),
-            Self::Link { path, target } => line("link", [path, target]),
-            Self::Remove(paths) => line("remove", paths),
             Self::Bundle(bundle) => line("bundle", [&bundle.sha256.to_string()]),
-        }
+            // JSON escapes newlines and quotes, so that it is one line and no other operation's.
+            Self::Operation(operation) => {
+                format!(
+                    "operation {}",
+                    serde_json::to_string(operation).context("an operation that cannot be written")?
+                )
+            }
+        })
     }
-}
-
-fn octal(mode: u32) -> String {
-    format!("{mode:04o}")
 }
 
 /// One input: what it is, and its words. Different words never give the same line: a word that is empty or holds

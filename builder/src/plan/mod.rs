@@ -22,7 +22,7 @@ use crate::spec::image::ImageSpec;
 use crate::spec::{self, Catalog};
 use crate::sys::cmd::{Cmd, Tool};
 use crate::sys::digest::Digest;
-use layer::{BundleSource, PlannedBundle, PlannedLayer, Source, Step};
+use layer::{BundleSource, PlannedBundle, PlannedLayer, Step};
 use lock::{Lock, Request};
 
 /// The name of the layer that holds the build's own tools, of the image's release.
@@ -106,7 +106,7 @@ fn plan_layer(
     let locked = lock.layers.get(name).with_context(|| format!("layer {name} was not locked"))?;
     let base = &catalog.image.base;
     let steps = inputs::steps(spec, &catalog.image, sources)?;
-    Ok(PlannedLayer::freeze(layer::Frozen {
+    PlannedLayer::freeze(layer::Frozen {
         name,
         parent,
         base,
@@ -115,7 +115,7 @@ fn plan_layer(
         request: &locked.request,
         packages: &locked.packages,
         steps,
-    }))
+    })
 }
 
 /// What the layers of a catalog ask of the archive, the tools included.
@@ -153,13 +153,4 @@ pub fn firstboot_binary(root: &Path) -> Result<PathBuf> {
 fn mmdebstrap_version() -> Result<String> {
     let text = Cmd::new(Tool::Mmdebstrap).arg("--version").output_text()?;
     Ok(text.split_whitespace().last().unwrap_or("unknown").to_owned())
-}
-
-/// The digest that a planned file must still have when it is copied.
-#[must_use]
-pub fn digest_of(source: &Source) -> Digest {
-    match source {
-        Source::File { digest, .. } => *digest,
-        Source::Text(text) => Digest::of(text.as_bytes()),
-    }
 }

@@ -33,13 +33,14 @@ pub struct ActionSpec {
 }
 
 /// The closed set of things a layer can do. Paths in the image are absolute; sources are relative to the layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+///
+/// Those here have a source that the plan resolves; what is ready as it is written is an [`Operation`].
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Copies a file, or a directory's content; an executable source becomes 0755, any other 0644, unless `mode` says.
     Copy {
-        /// Source below the layer's directory, or `artifact:firstboot` for the first-boot binary.
-        from: String,
+        /// What is copied.
+        from: CopyFrom,
         /// Destination in the image.
         to: String,
         /// Permission bits.
@@ -65,6 +66,27 @@ pub enum Action {
         /// Permission bits, 0644 unless given.
         mode: Option<u32>,
     },
+    /// Unpacks the image's Harbor bundle and puts its container images into Docker's store.
+    Bundle {},
+    /// Anything that needs no source.
+    Operation(Operation),
+}
+
+/// What a copy copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyFrom {
+    /// A file below the layer's directory.
+    File(String),
+    /// The content of a directory below the layer's directory.
+    Directory(String),
+    /// The first-boot binary, which the builder provides.
+    Firstboot,
+}
+
+/// An action that is ready as it is written: it goes through the plan unchanged, and its text there is its key's input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Operation {
     /// Runs a command in the sandbox: no network, no services.
     Run {
         /// Program and arguments.
@@ -95,8 +117,8 @@ pub enum Action {
     Directory {
         /// Where.
         path: String,
-        /// Permission bits, 0755 unless given.
-        mode: Option<u32>,
+        /// Permission bits.
+        mode: u32,
     },
     /// Makes a symbolic link at `path` (replacing what is there).
     Link {
@@ -110,6 +132,4 @@ pub enum Action {
         /// Absolute paths.
         paths: Vec<String>,
     },
-    /// Unpacks the image's Harbor bundle and puts its container images into Docker's store.
-    Bundle {},
 }

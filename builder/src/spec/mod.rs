@@ -15,6 +15,7 @@ mod read_image;
 mod read_layer;
 mod release;
 mod source;
+mod tree;
 mod url;
 
 pub use catalog::{Catalog, load};
@@ -78,14 +79,18 @@ mod tests {
         }
     }
 
+    fn enable(i: usize) -> Action {
+        Action::Operation(layer::Operation::Enable { unit: format!("{i}.service") })
+    }
+
     fn layer(packages: &[(&str, &str)], when: &[&[&str]]) -> LayerSpec {
         let selector = |text: &&str| text.parse::<Selector>().expect("a good selector");
         let packages: BTreeMap<_, _> =
             packages.iter().map(|(name, package)| (selector(name), vec![(*package).to_owned()])).collect();
-        let actions = when.iter().enumerate().map(|(i, when)| ActionSpec {
-            when: when.iter().map(selector).collect(),
-            action: Action::Enable { unit: format!("{i}.service") },
-        });
+        let actions = when
+            .iter()
+            .enumerate()
+            .map(|(i, when)| ActionSpec { when: when.iter().map(selector).collect(), action: enable(i) });
         LayerSpec {
             name: "x".to_owned(),
             directory: "x".into(),
@@ -114,11 +119,8 @@ mod tests {
     #[test]
     fn actions_keep_their_order_and_their_releases() {
         let layer = layer(&[], &[&[], &["debian"], &["ubuntu:noble", "debian"], &["default"]]);
-        let units = |base: &Base| -> Vec<String> {
-            actions_for(&layer, base).map(|action| serde_json::to_string(action).expect("json")).collect()
-        };
-        let unit = |i: usize| format!("{{\"enable\":{{\"unit\":\"{i}.service\"}}}}");
-        assert_eq!(units(&base(Distribution::Ubuntu, "noble")), [unit(0), unit(2), unit(3)]);
-        assert_eq!(units(&base(Distribution::Debian, "bookworm")), [unit(0), unit(1), unit(2), unit(3)]);
+        let taken = |base: &Base| actions_for(&layer, base).cloned().collect::<Vec<Action>>();
+        assert_eq!(taken(&base(Distribution::Ubuntu, "noble")), [0, 2, 3].map(enable));
+        assert_eq!(taken(&base(Distribution::Debian, "bookworm")), [0, 1, 2, 3].map(enable));
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::release;
+pub use super::release::Distribution;
 use contract::strict::{Mistake, quoted};
 
 /// A size in bytes; written `8GiB`, `512MiB`, `4KiB` or a plain number of bytes. Binary units only.
@@ -57,37 +58,6 @@ impl FromStr for ByteSize {
             .and_then(|number| number.checked_mul(factor))
             .map(Self)
             .ok_or_else(|| Mistake::new(format!("{} is too large for a size", quoted(text))))
-    }
-}
-
-/// A distribution whose images habuild bakes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Distribution {
-    /// Ubuntu.
-    Ubuntu,
-    /// Debian.
-    Debian,
-}
-
-impl fmt::Display for Distribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ubuntu => "ubuntu",
-            Self::Debian => "debian",
-        })
-    }
-}
-
-impl FromStr for Distribution {
-    type Err = Mistake;
-
-    fn from_str(text: &str) -> Result<Self, Mistake> {
-        match text {
-            "ubuntu" => Ok(Self::Ubuntu),
-            "debian" => Ok(Self::Debian),
-            _ => Err(Mistake::unknown("distribution", text, ["ubuntu", "debian"])),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use toml::de::DeValue;
 
-use super::source::{is_too_deep, node};
+use super::tree::{is_too_deep, node};
 use contract::strict::{Entry, Kind, Mistake, Node, Place, Value, quoted};
 
 /// A key of the image spec with the value that replaces the file's.

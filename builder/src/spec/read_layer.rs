@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::layer::{Action, ActionSpec, LayerSpec};
+use super::layer::{Action, ActionSpec, CopyFrom, LayerSpec, Operation};
 use super::names::{Selector, parse_absolute_path, parse_mode, parse_relative_path};
 use super::read_image::{TOOLS_LAYER, parse_digest};
 use super::url::{Scheme, parse_url};
@@ -134,15 +134,21 @@ fn read_copy(d: &mut Reader, field: &Field<'_>, layer: &Path) -> Option<Action> 
     let fields = d.fields(field, &["from", "to", "mode"])?;
     let from = d.need_like(&fields, "from", "from = \"files/…\"", |d, f| {
         d.parsed(f, |text| match text.starts_with(ARTIFACT_PREFIX) {
-            true => parse_artifact(text).map(|from| (from, true)),
-            false => parse_source(text, layer),
+            true => parse_artifact(text),
+            false => Ok(match parse_source(text, layer)? {
+                (from, true) => CopyFrom::File(from),
+                (from, false) => CopyFrom::Directory(from),
+            }),
         })
     });
     // Only a directory's content can be copied onto the root itself.
-    let parse_to = if matches!(from, Some((_, true))) { parse_destination } else { parse_absolute_path };
+    let parse_to = match from {
+        Some(CopyFrom::File(_) | CopyFrom::Firstboot) => parse_destination,
+        _ => parse_absolute_path,
+    };
     let to = d.need_like(&fields, "to", "to = \"/…\"", |d, f| d.parsed(f, parse_to));
     let mode = d.maybe(&fields, "mode", read_mode);
-    Some(Action::Copy { from: from?.0, to: to?, mode: mode? })
+    Some(Action::Copy { from: from?, to: to?, mode: mode? })
 }
 
 fn read_render(d: &mut Reader, field: &Field<'_>, layer: &Path) -> Option<Action> {
@@ -184,19 +190,19 @@ fn read_run(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
             _ => Some(command),
         }
     });
-    Some(Action::Run { command: command? })
+    Some(Action::Operation(Operation::Run { command: command? }))
 }
 
 fn read_enable(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
     let fields = d.fields(field, &["unit"])?;
     let unit = d.need_like(&fields, "unit", "unit = \"NAME.service\"", |d, f| d.parsed(f, parse_unit));
-    Some(Action::Enable { unit: unit? })
+    Some(Action::Operation(Operation::Enable { unit: unit? }))
 }
 
 fn read_mask(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
     let fields = d.fields(field, &["units"])?;
     let units = d.need_like(&fields, "units", "units = [\"NAME.service\"]", |d, f| d.some_list_of(f, parse_unit));
-    Some(Action::Mask { units: units? })
+    Some(Action::Operation(Operation::Mask { units: units? }))
 }
 
 fn read_user(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
@@ -206,27 +212,27 @@ fn read_user(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
     let id = d.need_like(&fields, "id", "id = 900", |d, f| d.number(f, 1, 65533));
     let home = d.or(&fields, "home", "/nonexistent".to_owned(), |d, f| d.parsed(f, parse_absolute_path));
     let shell = d.or(&fields, "shell", "/usr/sbin/nologin".to_owned(), |d, f| d.parsed(f, parse_destination));
-    Some(Action::User { name: name?, id: id?, home: home?, shell: shell? })
+    Some(Action::Operation(Operation::User { name: name?, id: id?, home: home?, shell: shell? }))
 }
 
 fn read_directory(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
     let fields = d.fields(field, &["path", "mode"])?;
     let path = need_destination(d, &fields, "path");
-    let mode = d.maybe(&fields, "mode", read_mode);
-    Some(Action::Directory { path: path?, mode: mode? })
+    let mode = d.or(&fields, "mode", 0o755, read_mode);
+    Some(Action::Operation(Operation::Directory { path: path?, mode: mode? }))
 }
 
 fn read_link(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
     let fields = d.fields(field, &["path", "target"])?;
     let path = need_destination(d, &fields, "path");
     let target = d.need_like(&fields, "target", "target = \"…\"", read_line);
-    Some(Action::Link { path: path?, target: target? })
+    Some(Action::Operation(Operation::Link { path: path?, target: target? }))
 }
 
 fn read_remove(d: &mut Reader, field: &Field<'_>, _: &Path) -> Option<Action> {
     let fields = d.fields(field, &["paths"])?;
     let paths = d.need_like(&fields, "paths", "paths = [\"/…\"]", |d, f| d.some_list_of(f, parse_destination));
-    Some(Action::Remove { paths: paths? })
+    Some(Action::Operation(Operation::Remove { paths: paths? }))
 }
 
 fn read_mode(d: &mut Reader, field: &Field<'_>) -> Option<u32> {
@@ -270,9 +276,9 @@ fn parse_source(text: &str, layer: &Path) -> Result<(String, bool), Mistake> {
     }
 }
 
-fn parse_artifact(text: &str) -> Result<String, Mistake> {
+fn parse_artifact(text: &str) -> Result<CopyFrom, Mistake> {
     match text {
-        ARTIFACT => Ok(text.to_owned()),
+        ARTIFACT => Ok(CopyFrom::Firstboot),
         _ => Err(Mistake::unknown("artifact", text, [ARTIFACT])),
     }
 }

@@ -1,7 +1,42 @@
-//! The releases that habuild knows by name, and which of them this version bakes.
+//! The distributions and releases that habuild knows by name, and which of them this version bakes.
 
-use super::names::Distribution;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
 use contract::strict::{Mistake, quoted};
+
+/// A distribution whose images habuild bakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Distribution {
+    /// Ubuntu.
+    Ubuntu,
+    /// Debian.
+    Debian,
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ubuntu => "ubuntu",
+            Self::Debian => "debian",
+        })
+    }
+}
+
+impl FromStr for Distribution {
+    type Err = Mistake;
+
+    fn from_str(text: &str) -> Result<Self, Mistake> {
+        match text {
+            "ubuntu" => Ok(Self::Ubuntu),
+            "debian" => Ok(Self::Debian),
+            _ => Err(Mistake::unknown("distribution", text, ["ubuntu", "debian"])),
+        }
+    }
+}
 
 /// A release of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,22 +3,18 @@
 //! Invariant: a tree that [`Source::parse`] hands out is shallow, so that walking and dropping it cannot overflow
 //! the stack.
 
-use std::borrow::Cow;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::overrides::Override;
+use super::tree::{DEEPEST, is_too_deep, node};
 use crate::report::{Problem, Report};
-use contract::strict::{self, Entry, Kind, Mistake, Node, Place, Value};
+use contract::strict::{self, Mistake, Node, Place};
 
 /// No definition is longer; a disk image named by mistake must not be read whole.
 const LARGEST: u64 = 256 << 10;
-
-/// No definition nests deeper. The parser bounds brackets and the parts of a key, but not their product.
-const DEEPEST: usize = 64;
 
 /// A definition file's text with the options laid over it.
 #[derive(Debug)]
@@ -132,32 +128,6 @@ impl<'o> Source<'o> {
     }
 }
 
-/// The tree of a TOML value, whose depth is bounded already.
-pub(crate) fn node(value: &DeValue<'_>, place: Place, place_of: &dyn Fn(usize) -> Place) -> Node {
-    let below = |value: &Spanned<DeValue<'_>>| node(value.get_ref(), place_of(value.span().start), place_of);
-    let scalar = |text: &str, kind| Value::Scalar { text: text.to_owned(), kind };
-    let value = match value {
-        DeValue::String(text) => scalar(text, Kind::Quoted),
-        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(decimal) => scalar(&decimal.to_string(), Kind::Integer),
-            Err(_) => scalar(number.as_str(), Kind::Integer),
-        },
-        DeValue::Float(number) => scalar(number.as_str(), Kind::Fraction),
-        DeValue::Boolean(value) => scalar(&value.to_string(), Kind::Boolean),
-        DeValue::Datetime(date) => scalar(&date.to_string(), Kind::Date),
-        DeValue::Array(items) => Value::List(items.iter().map(below).collect()),
-        DeValue::Table(table) => {
-            let entry = |(key, value): (&Spanned<Cow<'_, str>>, _)| Entry {
-                place: place_of(key.span().start),
-                key: key.get_ref().to_string(),
-                node: below(value),
-            };
-            Value::Map(table.iter().map(entry).collect())
-        }
-    };
-    Node { place, value }
-}
-
 /// A mistake at a place, (0, 0) being the file as a whole.
 pub(crate) fn placed(file: impl Into<PathBuf>, place: (usize, usize), key: &str, mistake: Mistake) -> Problem {
     let (line, column) = place;
@@ -176,22 +146,6 @@ fn syntax_mistake(message: &str, found: Option<&str>) -> Mistake {
 
 fn too_deep() -> Mistake {
     Mistake::new(format!("nests deeper than {DEEPEST} levels")).hint("is this a definition file at all?")
-}
-
-/// Whether walking or dropping `value` would recurse too deep; itself without recursion.
-pub(crate) fn is_too_deep(value: &DeValue<'_>) -> bool {
-    let mut open: Vec<(&DeValue<'_>, usize)> = vec![(value, 0)];
-    while let Some((value, depth)) = open.pop() {
-        if depth > DEEPEST {
-            return true;
-        }
-        match value {
-            DeValue::Table(table) => open.extend(table.values().map(|value| (Spanned::get_ref(value), depth + 1))),
-            DeValue::Array(array) => open.extend(array.iter().map(|value| (Spanned::get_ref(value), depth + 1))),
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod cmd;
 pub mod digest;
 pub(crate) mod enter;
+pub(crate) mod exit;
 pub(crate) mod file;
 pub mod running;
 pub(crate) mod sandbox;

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus};
 
 use anyhow::{Context as _, Result};
 
-use super::cmd::{Output, check};
+use super::exit::{Output, check};
 
 /// A process that runs. Dropping it ends that process (SIGKILL) and reaps it.
 #[derive(Debug)]

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::configure::{COMPOSE, WORK};
 use crate::host::Host;
 use crate::host::command::CommandError;
 use crate::trouble::Trouble;
 
+/// The rendered configuration.
+pub(crate) const WORK: &str = "/var/lib/habuild/harbor";
+/// The compose file.
+pub(crate) const COMPOSE: &str = "/var/lib/habuild/harbor/docker-compose.yml";
 /// Compose's name for what belongs together; the label on every container of ours.
 const PROJECT: &str = "harbor";
 /// Selects our containers.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, WRONG};
 
 /// What is to be proved in this boot; written by the step `storage`, gone with the boot.
 const EXPECTED: &str = "/run/habuild/share.json";
@@ -102,7 +102,7 @@ pub(crate) fn ask(host: &Host) -> Result<(), Trouble> {
     let asked = host.command("/proc/self/exe").args(["check", "--share"]).time(PATIENCE).run();
     match asked {
         Ok(_) => Ok(()),
-        Err(error) if error.code() == Some(crate::cli::WRONG.into()) => Err(Trouble::lasting(error.said())),
+        Err(error) if error.code() == Some(WRONG.into()) => Err(Trouble::lasting(error.said())),
         Err(error) if error.code().is_some() => Err(Trouble::passing(error.said())),
         Err(error) => Err(Trouble::passing(format!("the share does not answer: {error}"))
             .hint("are Ceph's monitors and metadata servers up?")),

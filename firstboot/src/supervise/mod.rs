@@ -4,7 +4,7 @@
 //! the bare directory below an absent mount is what empties a cluster's database.
 
 mod plan;
-mod state;
+pub(crate) mod state;
 
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -15,14 +15,13 @@ use serde_json::Value;
 
 use contract::harbor;
 
-use crate::configure::COMPOSE;
 use crate::host::Host;
-use crate::host::docker::{self, Container};
+use crate::host::docker::{self, COMPOSE, Container};
 use crate::host::journal;
 use crate::steps::{proof, systemctl};
 use crate::trouble::Trouble;
 use plan::{Next, Plan};
-pub(crate) use state::{State, read as read_state};
+use state::State;
 
 /// How often the share is proved while nothing happens.
 const PROOF: Duration = Duration::from_secs(30);
