@@ -146,6 +146,7 @@ impl Bench {
     /// Removes every layer but the tools, and the output.
     fn forget_layers(&self) {
         self.place.forget(&self.layers.iter().map(String::as_str).collect::<Vec<_>>());
+        run(self.place.habuild("cache").arg("gc"));
         let _ = fs::remove_dir_all(self.path("out"));
     }
 

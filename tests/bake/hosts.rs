@@ -6,24 +6,24 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::caches::{assert_whole, copy_packages, sharing, warm};
+use habuild::export::manifest::Manifest;
+
+use super::caches::{assert_whole, assert_written, copy_packages, lend_tools, sharing, warm};
 use super::people::{as_user, failure, root_command};
 use crate::alone::alone;
 use crate::mirror::{Manner, Mirror};
 use crate::places::{Place, habuild, run};
 
-/// habuild with `directory` on a file system of so many MiB. The mount ends with the process.
-fn on_a_small_disk(directory: &Path, mebibytes: u32, habuild: &Command) -> Command {
-    on_a_disk(directory, &format!("size={mebibytes}m"), habuild)
-}
-
-/// The same with other options of the file system.
-fn on_a_disk(directory: &Path, options: &str, habuild: &Command) -> Command {
-    fs::create_dir_all(directory).unwrap();
+/// habuild with `directory` on a file system with these options and a copy of `content`. The mount ends with the
+/// process.
+fn on_a_disk(directory: &Path, options: &str, content: &Path, habuild: &Command) -> Command {
+    for directory in [directory, content] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    let script = "mount -t tmpfs -o \"$1\" none \"$2\" && cp -r \"$3/.\" \"$2\" && shift 3 && exec \"$@\"";
     let mut command = root_command("unshare");
-    command.args(["--mount", "sh", "-c"]);
-    command.arg(format!("mount -t tmpfs -o {options} none '{}' && exec \"$@\"", directory.display()));
-    command.arg("sh").arg(habuild.get_program()).args(habuild.get_args());
+    command.args(["--mount", "sh", "-c", script, "sh", options]).arg(directory).arg(content);
+    command.arg(habuild.get_program()).args(habuild.get_args());
     command
 }
 
@@ -32,7 +32,7 @@ fn a_full_disk_under_the_output() {
     warm();
     let _alone = alone();
     let place = sharing();
-    let mut command = on_a_small_disk(&place.path("out"), 100, &place.locked("image"));
+    let mut command = on_a_disk(&place.path("out"), "size=100m", &place.path("empty"), &place.locked("image"));
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
     assert!(message.contains("No space left on device") && message.contains("remedy: free some space"), "{message}");
@@ -49,17 +49,9 @@ fn a_full_disk_under_the_cache() {
     habuild.args(["image", "--offline", "--locked"]).arg(&warm().lock).arg("--output").arg(place.path("out"));
     habuild.arg("--cache").arg(small.join("cache"));
     // Room for the packages of the small image and half a base layer.
-    let packages = place.path("packages");
-    let mebibytes = (copy_packages(warm(), &packages) >> 20) + 64;
-    let mut command = on_a_small_disk(&small, mebibytes.try_into().unwrap(), &habuild);
-    let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let script = arguments.iter().position(|argument| argument.starts_with("mount ")).unwrap();
-    let fill = format!("mkdir -p {0}/cache && cp -r {1} {0}/cache/ && exec", small.display(), packages.display());
-    let mut filled = Command::new(command.get_program());
-    for (i, argument) in arguments.iter().enumerate() {
-        filled.arg(if i == script { argument.replace("exec", &fill) } else { argument.clone() });
-    }
-    command = filled;
+    let content = place.path("content");
+    let mebibytes = (copy_packages(warm(), &content.join("cache/packages")) >> 20) + 64;
+    let mut command = on_a_disk(&small, &format!("size={mebibytes}m"), &content, &habuild);
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
     assert!(message.contains("the disk is full while layer "), "{message}");
@@ -78,9 +70,12 @@ fn a_cache_on_a_restricted_disk_with_a_blank_in_its_path() {
     habuild.arg("--cache").arg(disk.join("the cache"));
     let mirror = Mirror::start(&warm().lock, &warm().cache.join("packages"), Manner::Good);
     habuild.args(["--mirror", &mirror.url()]);
-    run(&mut on_a_disk(&disk, "size=3g,nosuid,nodev", &habuild));
-    assert_whole(&place);
-    assert!(place.path("out/manifest.json").exists());
+    let content = place.path("content");
+    lend_tools(&content.join("the cache"));
+    run(&mut on_a_disk(&disk, "size=3g,nosuid,nodev", &content, &habuild));
+    assert_written(&place);
+    let layers = |place: &Place| Manifest::read(&place.path("out")).unwrap().layers;
+    assert_eq!(layers(&place), layers(warm()));
 }
 
 /// A directory and a habuild that anyone may use.

@@ -88,14 +88,13 @@ impl Place {
         keys
     }
 
-    /// Takes layers out of the cache.
+    /// Takes layers out of the cache; what they are made of stays until the next `gc`.
     pub(crate) fn forget(&self, layers: &[&str]) {
         for (name, key) in self.keys() {
             if layers.contains(&name.as_str()) {
                 let _ = fs::remove_file(self.cache.join(format!("keys/{key}.json")));
             }
         }
-        run(self.habuild("cache").arg("gc"));
     }
 
     /// Changes a file of the last layer, so that the image has to be made anew and little of it baked.
