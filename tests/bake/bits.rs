@@ -34,7 +34,7 @@ fn root_and_an_ordinary_user_bake_the_same_bits() {
     // Whoever runs the tests.
     let here = format!("umask 022; export LC_ALL=C TZ=UTC; cd {}", whole.root.display());
     let mut one = Command::new(elsewhere(&whole.root, habuild, &here));
-    one.arg("--root").arg(&whole.root).args(["image", "--offline", "--format", "raw,qcow2", "--locked"]);
+    one.arg("--root").arg(&whole.root).args(["image", "--format", "raw,qcow2", "--locked"]);
     one.arg(&whole.lock).arg("--cache").arg(&whole.cache).arg("--output").arg(whole.path("out"));
 
     // The other one.
@@ -46,7 +46,7 @@ fn root_and_an_ordinary_user_bake_the_same_bits() {
     } else {
         root_command(program.to_str().unwrap())
     };
-    other.arg("--root").arg(dir.path()).args(["image", "--offline", "--format", "raw,qcow2", "--locked"]);
+    other.arg("--root").arg(dir.path()).args(["image", "--format", "raw,qcow2", "--locked"]);
     other.arg(at("lock")).arg("--cache").arg(at("cache")).arg("--output").arg(at("out"));
 
     // At once: much of a bake is one process that unpacks packages.

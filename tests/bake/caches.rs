@@ -59,13 +59,15 @@ pub(crate) fn lend_tools(to: &Path) {
     fs::copy(warm().cache.join("FORMAT"), to.join("FORMAT")).unwrap();
 }
 
-/// Copies the package files that the lock of `place` names from its cache into a directory; gives their length.
+/// Copies the package files that the lock of `place` names, those that its cache has, into a directory; gives their
+/// length.
 pub(crate) fn copy_packages(place: &Place, to: &Path) -> u64 {
     let lock: Lock = toml::from_str(&fs::read_to_string(&place.lock).unwrap()).unwrap();
     fs::create_dir_all(to).unwrap();
     let packages = lock.layers.into_values().flat_map(|layer| layer.packages);
-    let files = packages.map(|package| format!("{}.deb", package.sha256)).collect::<BTreeSet<_>>();
-    files.iter().map(|name| fs::copy(place.cache.join("packages").join(name), to.join(name)).unwrap()).sum()
+    let names = packages.map(|package| format!("{}.deb", package.sha256)).collect::<BTreeSet<_>>();
+    let files = names.iter().map(|name| (place.cache.join("packages").join(name), to.join(name)));
+    files.filter(|(from, _)| from.is_file()).map(|(from, to)| fs::copy(from, to).unwrap()).sum()
 }
 
 /// A project with the small image's definitions, its lock and a cache with an index and no layer.
@@ -108,7 +110,7 @@ pub(crate) fn warm() -> &'static Place {
     locked
 }
 
-/// The default image, whole, to be baked: its cache has the packages and the tools layer that the small image has.
+/// The default image, whole, to be baked: its cache has the tools layer, and the packages that are there already.
 pub(crate) fn full() -> Place {
     let small = warm();
     let root = small.path("full");
