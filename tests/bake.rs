@@ -6,20 +6,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "kit/alone.rs"]
+mod alone;
 #[path = "bake/bits.rs"]
 mod bits;
 #[path = "bake/cached.rs"]
 mod cached;
+#[path = "bake/caches.rs"]
+mod caches;
 #[path = "bake/cuts.rs"]
 mod cuts;
 #[path = "bake/hosts.rs"]
 mod hosts;
 #[path = "bake/keys.rs"]
 mod keys;
-#[path = "bake/mirror.rs"]
+#[path = "kit/mirror.rs"]
 mod mirror;
-#[path = "bake/place.rs"]
-mod place;
+#[path = "bake/people.rs"]
+mod people;
+#[path = "kit/places.rs"]
+mod places;
+#[path = "kit/server.rs"]
+mod server;
 #[path = "bake/small.rs"]
 mod small;
 #[path = "bake/sources.rs"]

@@ -8,8 +8,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and runs what it measures")]
 
+#[path = "kit/boot.rs"]
+mod boot;
 #[path = "bench/boots.rs"]
 mod boots;
+#[path = "kit/places.rs"]
+mod places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +23,8 @@ use habuild::bake::packages::Packages;
 use habuild::plan::lock::{Lock, Package};
 use habuild::sys::cmd::{Cmd, Tool};
 
+use places::{Place, copy_project, habuild, project, run};
+
 const RUNS: usize = 3;
 const FORMATS: &str = "raw,qcow2";
 
@@ -27,27 +33,27 @@ fn main() {
         print!("{}", boots::table(&images, RUNS));
         return;
     }
-    let place = Place::prepare();
-    let repository = place.repository();
+    let bench = Bench::prepare();
+    let repository = bench.repository();
     let mut times = Times::default();
     for run in 0..RUNS {
         println!("run {} of {RUNS}", run + 1);
-        place.forget_layers();
-        times.cold.push(place.image("qcow2"));
-        times.qcow2.push(place.seconds_of("qcow2"));
-        place.change_last_layer(run);
-        times.changed.push(place.image("qcow2"));
-        times.unchanged.push(place.image("qcow2"));
-        times.tar.push(place.mmdebstrap(&repository));
-        times.qemu_img.push(place.qemu_img());
+        bench.forget_layers();
+        times.cold.push(bench.image("qcow2"));
+        times.qcow2.push(bench.seconds_of("qcow2"));
+        bench.change_last_layer(run);
+        times.changed.push(bench.image("qcow2"));
+        times.unchanged.push(bench.image("qcow2"));
+        times.tar.push(bench.mmdebstrap(&repository));
+        times.qemu_img.push(bench.qemu_img());
     }
-    let table = times.table(place.size("out/harbor-node.qcow2"), place.size("converted.qcow2"));
+    let table = times.table(bench.size("out/harbor-node.qcow2"), bench.size("converted.qcow2"));
     print!("{table}");
-    fs::write(place.path("table.md"), table).unwrap();
+    fs::write(bench.path("table.md"), table).unwrap();
     // Gigabytes that nobody needs afterwards; the package cache makes the next run quick.
     for name in ["raw", "converted.qcow2", "plain.tar", "out", "repository"] {
-        let _ = fs::remove_dir_all(place.path(name));
-        let _ = fs::remove_file(place.path(name));
+        let _ = fs::remove_dir_all(bench.path(name));
+        let _ = fs::remove_file(bench.path(name));
     }
 }
 
@@ -89,65 +95,42 @@ fn median(times: &[f64]) -> f64 {
     times[times.len() / 2]
 }
 
-/// `target/bench`: a copy of the definitions, a cache and outputs of its own.
-struct Place {
-    root: PathBuf,
-    lock: PathBuf,
-    tools: String,
+/// `target/bench`: a project of its own that has been built once.
+struct Bench {
+    place: Place,
+    /// Every layer but the tools.
+    layers: Vec<String>,
 }
 
-impl Place {
-    /// Copies the definitions, fills the package cache, makes the raw disk that qemu-img converts.
+impl Bench {
+    /// Copies the project, fills the package cache, makes the raw disk that qemu-img converts.
     fn prepare() -> Self {
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let root = project.join("target/bench");
+        let root = project().join("target/bench");
         fs::create_dir_all(&root).unwrap();
         for name in ["images", "layers", "target", "raw", "out", "repository"] {
             let _ = fs::remove_dir_all(root.join(name));
         }
-        for name in ["images", "layers"] {
-            Cmd::program("cp").arg("-r").arg(project.join(name)).arg(root.join(name)).run().unwrap();
-        }
-        let binary = "target/x86_64-unknown-linux-musl/release/habuild-firstboot";
-        fs::create_dir_all(root.join(binary).parent().unwrap()).unwrap();
-        fs::copy(project.join(binary), root.join(binary)).expect("make firstboot builds it");
-        let mut place = Self { lock: PathBuf::new(), tools: String::new(), root };
+        copy_project(&root);
         println!("preparing: package cache, tools layer, raw disk");
-        place.habuild("image").arg("--format").arg(FORMATS).arg("--output").arg(place.path("raw")).run().unwrap();
-        place.lock = place.path("raw/harbor-node.ubuntu-noble-amd64.lock");
-        let plan = place.habuild("plan").arg("--json").arg("--locked").arg(&place.lock).output_text().unwrap();
-        let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-        let layers = plan["layers"].as_array().unwrap();
-        let tools = layers.iter().find(|layer| layer["name"] == "tools").unwrap();
-        place.tools = tools["key"].as_str().unwrap().to_owned();
-        place
+        let (cache, raw) = (root.join("cache"), root.join("raw"));
+        run(habuild(&root).args(["image", "--format", FORMATS, "--cache"]).arg(&cache).arg("--output").arg(&raw));
+        let place = Place { root, cache, lock: raw.join("harbor-node.ubuntu-noble-amd64.lock"), _scratch: None };
+        let layers = place.keys().into_iter().map(|(name, _)| name).filter(|name| name != "tools").collect();
+        Self { place, layers }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.root.join(name)
+        self.place.path(name)
     }
 
     fn size(&self, name: &str) -> u64 {
         fs::metadata(self.path(name)).unwrap().len()
     }
 
-    fn habuild(&self, command: &str) -> Cmd {
-        let habuild = Cmd::program(env!("CARGO_BIN_EXE_habuild")).arg("--root").arg(&self.root).arg(command);
-        habuild.arg("--cache").arg(self.path("cache"))
-    }
-
     /// Seconds that `habuild image` takes; its events are kept for [`Self::seconds_of`].
     fn image(&self, format: &str) -> f64 {
         let begun = Instant::now();
-        let events = self
-            .habuild("image")
-            .args(["--offline", "--json", "--format", format])
-            .arg("--locked")
-            .arg(&self.lock)
-            .arg("--output")
-            .arg(self.path("out"))
-            .output_text()
-            .unwrap();
+        let events = run(self.place.locked("image").args(["--offline", "--json", "--format", format]));
         let seconds = begun.elapsed().as_secs_f64();
         fs::write(self.path("events.json"), events).unwrap();
         seconds
@@ -162,30 +145,24 @@ impl Place {
 
     /// Removes every layer but the tools, and the output.
     fn forget_layers(&self) {
-        let read = |name: &str| fs::read_dir(self.path(name)).unwrap().map(|entry| entry.unwrap().path());
-        let keys: Vec<PathBuf> = read("cache/keys").collect();
-        for key in keys.iter().filter(|path| !path.to_string_lossy().contains(&self.tools)) {
-            fs::remove_file(key).unwrap();
-        }
-        self.habuild("cache").arg("gc").run().unwrap();
+        self.place.forget(&self.layers.iter().map(String::as_str).collect::<Vec<_>>());
+        run(self.place.habuild("cache").arg("gc"));
         let _ = fs::remove_dir_all(self.path("out"));
     }
 
     /// Changes a file of the image's last layer.
     fn change_last_layer(&self, run: usize) {
-        let unit = self.path("layers/firstboot/files/habuild-firstboot.service");
-        let text = fs::read_to_string(&unit).unwrap();
-        fs::write(&unit, format!("{text}# run {run} of process {}\n", std::process::id())).unwrap();
+        self.place.change_last_layer(&format!("run {run} of process {}", std::process::id()));
     }
 
     /// The packages of the image's layers as a local repository.
     fn repository(&self) -> PathBuf {
-        let lock: Lock = toml::from_str(&fs::read_to_string(&self.lock).unwrap()).unwrap();
+        let lock: Lock = toml::from_str(&fs::read_to_string(&self.place.lock).unwrap()).unwrap();
         let layers = lock.layers.into_iter().filter(|(name, _)| name != "tools");
         let packages: Vec<Package> = layers.flat_map(|(_, layer)| layer.packages).collect();
         let at = self.path("repository");
         fs::create_dir_all(&at).unwrap();
-        Packages::open(&self.path("cache")).unwrap().repository(&packages, "noble", &at).unwrap();
+        Packages::open(&self.place.cache).unwrap().repository(&packages, "noble", &at).unwrap();
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         fs::write(self.path("names"), names.join(",")).unwrap();
         at

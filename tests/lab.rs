@@ -8,9 +8,8 @@
 mod ceph;
 #[path = "lab/cluster.rs"]
 mod cluster;
-#[path = "vm/node.rs"]
-#[allow(dead_code, reason = "the boots of tests/vm.rs need more of it")]
-mod node;
+#[path = "kit/machine.rs"]
+mod machine;
 #[path = "lab/place.rs"]
 mod place;
 #[path = "lab/services.rs"]

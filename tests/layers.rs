@@ -10,9 +10,18 @@ mod fetch;
 mod keys;
 #[path = "layers/pack.rs"]
 mod pack;
+#[path = "kit/server.rs"]
+mod server;
+#[path = "kit/specs.rs"]
+mod specs;
 #[path = "layers/steps.rs"]
 mod steps;
 #[path = "layers/store.rs"]
 mod store;
 #[path = "layers/umask.rs"]
 mod umask;
+
+/// The permissions of what lies at `path`; a link's own.
+fn mode(path: &std::path::Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&std::fs::symlink_metadata(path).unwrap()) & 0o7777
+}

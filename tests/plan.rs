@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "plan/repository.rs"]
+#[path = "kit/repository.rs"]
 mod repository;
+#[path = "kit/specs.rs"]
+mod specs;
 
 use std::fs;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use habuild::spec::image::Base;
 use habuild::spec::names::Distribution;
 
 use repository::Repository;
+use specs::base;
 
 /// A cache and a recorded lock beside a repository. The paths hold blanks: apt splits what it reads at them.
 struct Place {
@@ -37,14 +40,7 @@ impl Place {
             keyring,
             sources: format!("deb [arch=amd64] {} ./\n", repository.url()),
         };
-        let base = Base {
-            distribution: Distribution::Debian,
-            release: "bookworm".into(),
-            architecture: "amd64".into(),
-            mirror: None,
-            snapshot: None,
-        };
-        Self { directory, repository, archive, base }
+        Self { directory, repository, archive, base: base(Distribution::Debian, "bookworm") }
     }
 
     fn recorded(&self) -> PathBuf {

@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "kit/alone.rs"]
+mod alone;
+#[path = "kit/boot.rs"]
+mod boot;
 #[path = "vm/checks.rs"]
 mod checks;
 #[path = "vm/corruption.rs"]
@@ -13,27 +17,29 @@ mod corruption;
 mod driver;
 #[path = "vm/journal.rs"]
 mod journal;
-#[path = "vm/node.rs"]
-#[allow(dead_code, reason = "the lab needs more of it")]
-mod node;
+#[path = "kit/machine.rs"]
+mod machine;
 #[path = "vm/waits.rs"]
 mod waits;
 
 use std::time::Duration;
 
-use habuild::boot::{self, Options, Until};
+use habuild::boot::{Options, Until};
 use habuild::spec::image::Firmware;
 
-use node::{Node, image};
+use alone::alone;
+use machine::{Node, image, options};
 
 #[test]
 fn noble_bios() {
-    let mut node = Node::boot(&image("HABUILD_VM_NOBLE"), Firmware::Bios);
-    let mut failures = checks::all(&mut node);
-    let before = node.identity();
-    node.reboot();
-    failures.extend(checks::all(&mut node).into_iter().map(|failure| format!("after the reboot: {failure}")));
-    let after = node.identity();
+    let _alone = alone();
+    let mut node = boot("HABUILD_VM_NOBLE", Firmware::Bios);
+    let mut failures = checks::all(&mut node, Firmware::Bios);
+    let before = identity(&node);
+    node.restart("systemctl reboot");
+    let again = checks::all(&mut node, Firmware::Bios).into_iter();
+    failures.extend(again.map(|failure| format!("after the reboot: {failure}")));
+    let after = identity(&node);
     if before != after {
         failures.push(format!("the reboot changed machine id or host keys:\n{before}\nbecame\n{after}"));
     }
@@ -42,12 +48,24 @@ fn noble_bios() {
 
 #[test]
 fn noble_uefi() {
-    report(&checks::all(&mut Node::boot(&image("HABUILD_VM_NOBLE"), Firmware::Uefi)));
+    let _alone = alone();
+    report(&checks::all(&mut boot("HABUILD_VM_NOBLE", Firmware::Uefi), Firmware::Uefi));
 }
 
 #[test]
 fn bookworm_bios() {
-    report(&checks::all(&mut Node::boot(&image("HABUILD_VM_BOOKWORM"), Firmware::Bios)));
+    let _alone = alone();
+    report(&checks::all(&mut boot("HABUILD_VM_BOOKWORM", Firmware::Bios), Firmware::Bios));
+}
+
+/// Boots an image and waits until ssh answers.
+fn boot(name: &str, firmware: Firmware) -> Node {
+    Node::start(&image(name), firmware, "", &[]).logged_in()
+}
+
+/// What a reboot must not change.
+fn identity(node: &Node) -> String {
+    node.root("cat /etc/machine-id; sha256sum /etc/ssh/ssh_host_*_key.pub").unwrap()
 }
 
 /// What a newcomer types: an image, and nothing else.
@@ -62,9 +80,9 @@ fn bookworm_is_ready_without_anything() {
 }
 
 fn ready(name: &str) {
-    let _alone = node::alone();
-    let options = node::options(&image(name), Firmware::Bios);
-    boot::run(&Options { until: Some(Until::Ready), timeout: Duration::from_secs(900), ..options }).unwrap();
+    let _alone = alone();
+    let options = options(&image(name), Firmware::Bios);
+    habuild::boot::run(&Options { until: Some(Until::Ready), timeout: Duration::from_secs(900), ..options }).unwrap();
 }
 
 #[test]

@@ -3,14 +3,19 @@
 #![allow(clippy::disallowed_methods, reason = "compares files with cmp")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use habuild::export::manifest::Manifest;
 
-use super::place::{SMALL, USER, alone, as_user, copy_project, elsewhere, full, lend_packages, root_command, run};
+use super::caches::{copy_packages, full};
+use super::people::{USER, as_user, elsewhere, root_command};
+use super::small;
+use crate::alone::alone;
+use crate::places::{copy_project, run};
 
-/// What surrounds the build of the other one; `place::full` has those of whoever runs the tests.
+/// What surrounds the build of the other one.
 const THERE: &str = "umask 077; export LC_ALL=de_DE.UTF-8 LANG=tr_TR.UTF-8 TZ=Pacific/Chatham; cd /";
 
 #[test]
@@ -18,26 +23,39 @@ fn root_and_an_ordinary_user_bake_the_same_bits() {
     let whole = full();
     let _alone = alone();
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    copy_project(dir.path());
-    lend_packages(&whole.root.join("../cache/packages"), &dir.path().join("cache"));
-    let program = dir.path().join("habuild");
-    fs::copy(env!("CARGO_BIN_EXE_habuild"), &program).unwrap();
-    fs::copy(&whole.lock, dir.path().join("lock")).unwrap();
-    // Whoever runs the tests baked the whole image; the other one bakes here.
-    let tests_run_as_root = root_command("true").get_program() == "true";
     let at = |name: &str| dir.path().join(name);
-    let program = elsewhere(dir.path(), &program, THERE);
+    copy_project(dir.path());
+    small::disk(dir.path());
+    copy_packages(&whole, &at("cache/packages"));
+    let habuild = Path::new(env!("CARGO_BIN_EXE_habuild"));
+    fs::copy(habuild, at("habuild")).unwrap();
+    fs::copy(&whole.lock, at("lock")).unwrap();
+
+    // Whoever runs the tests.
+    let here = format!("umask 022; export LC_ALL=C TZ=UTC; cd {}", whole.root.display());
+    let mut one = Command::new(elsewhere(&whole.root, habuild, &here));
+    one.arg("--root").arg(&whole.root).args(["image", "--format", "raw,qcow2", "--locked"]);
+    one.arg(&whole.lock).arg("--cache").arg(&whole.cache).arg("--output").arg(whole.path("out"));
+
+    // The other one.
+    let tests_run_as_root = root_command("true").get_program() == "true";
+    let program = elsewhere(dir.path(), &at("habuild"), THERE);
     let mut other = if tests_run_as_root {
         run(Command::new("chown").arg("-R").arg(USER).arg(dir.path()));
         as_user(USER, dir.path(), &program)
     } else {
         root_command(program.to_str().unwrap())
     };
-    other.arg("--root").arg(dir.path()).args(["image", "--offline", "--set", SMALL, "--format", "raw,qcow2"]);
-    other.arg("--locked").arg(at("lock")).arg("--cache").arg(at("cache")).arg("--output").arg(at("out"));
-    run(&mut other);
+    other.arg("--root").arg(dir.path()).args(["image", "--format", "raw,qcow2", "--locked"]);
+    other.arg(at("lock")).arg("--cache").arg(at("cache")).arg("--output").arg(at("out"));
 
-    let (ours, theirs) = (whole.root.join("out"), at("out"));
+    // At once: much of a bake is one process that unpacks packages.
+    thread::scope(|scope| {
+        scope.spawn(|| run(&mut one));
+        run(&mut other);
+    });
+
+    let (ours, theirs) = (whole.path("out"), at("out"));
     let layers = |out: &PathBuf| Manifest::read(out).unwrap().layers;
     assert_eq!(layers(&ours), layers(&theirs));
     assert_eq!(layers(&ours).len(), 6, "five layers and the initrd");

@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::place::{Place, alone, failure, run, warm};
+use super::caches::{assert_whole, assert_written, copying, layer, sharing, warm};
+use super::people::failure;
+use crate::alone::alone;
+use crate::places::{Place, run};
 
 /// The results of the events of `habuild image --json`, by name.
 fn results(place: &Place, more: &[&str]) -> Vec<(String, String)> {
@@ -19,17 +22,11 @@ fn results(place: &Place, more: &[&str]) -> Vec<(String, String)> {
     done.map(|event| (text(&event, "name"), text(&event, "result"))).collect()
 }
 
-/// The tar of a layer in the cache.
-fn tar(place: &Place, layer: &str) -> PathBuf {
-    let record = fs::read_to_string(place.cache().join(format!("keys/{}.json", place.key(layer)))).unwrap();
-    let record: Value = serde_json::from_str(&record).unwrap();
-    place.cache().join(format!("layers/{}.tar", record["digest"].as_str().unwrap()))
-}
-
 #[test]
 fn a_command_runs_as_root_of_the_image_in_surroundings_of_its_own() {
-    let place = Place::sharing();
-    let mut archive = tar::Archive::new(fs::File::open(tar(&place, "docker")).unwrap());
+    let place = sharing();
+    let [_, tar] = layer(&place, "docker");
+    let mut archive = tar::Archive::new(fs::File::open(tar).unwrap());
     let mut entries = archive.entries().unwrap().map(Result::unwrap);
     let mut entry = entries.find(|entry| entry.path().unwrap() == Path::new("etc/ran")).unwrap();
     let mut said = String::new();
@@ -42,7 +39,7 @@ fn a_command_runs_as_root_of_the_image_in_surroundings_of_its_own() {
 fn a_second_run_does_nothing_and_a_changed_artifact_is_noticed() {
     warm();
     let _alone = alone();
-    let place = Place::sharing();
+    let place = sharing();
     let unchanged = [("harbor-node".to_owned(), "unchanged".to_owned())];
     assert!(results(&place, &[]).contains(&("qcow2".into(), "written".into())));
     assert_eq!(results(&place, &[]), unchanged);
@@ -63,14 +60,14 @@ fn a_second_run_does_nothing_and_a_changed_artifact_is_noticed() {
     fs::File::options().write(true).open(&image).unwrap().set_modified(time).unwrap();
     assert_eq!(results(&place, &[]), unchanged, "size and time are all that is looked at");
     assert!(results(&place, &["--verify"]).len() > 1, "--verify did not read the artifact");
-    place.assert_whole();
+    assert_whole(&place);
 }
 
 #[test]
 fn two_builds_at_once_and_a_gc_between_them() {
     warm();
     let _alone = alone();
-    let (one, two) = (Place::sharing(), Place::sharing());
+    let (one, two) = (sharing(), sharing());
     for place in [&one, &two] {
         place.change_last_layer("two at once");
     }
@@ -90,19 +87,22 @@ fn two_builds_at_once_and_a_gc_between_them() {
     assert!(refused > 0, "no gc ran while a build did");
     let sums = |place: &Place| fs::read_to_string(place.path("out/SHA256SUMS")).unwrap();
     assert_eq!(sums(&one), sums(&two));
-    one.assert_whole();
-    two.assert_whole();
+    assert_written(&one);
+    // One cache, which both share.
+    assert_whole(&two);
 }
 
 #[test]
 fn a_damaged_layer_is_found_removed_and_made_again() {
     warm();
     let _alone = alone();
-    let place = Place::copying();
-    let tar = tar(&place, "firstboot");
+    let place = copying();
+    let [_, tar] = layer(&place, "firstboot");
     let mut bytes = fs::read(&tar).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
+    // Another file: the warm cache has this one too.
+    fs::remove_file(&tar).unwrap();
     fs::write(&tar, &bytes).unwrap();
     let (code, message) = failure(place.habuild("cache").arg("verify"));
     assert_eq!(code, 5, "{message}");
@@ -112,10 +112,10 @@ fn a_damaged_layer_is_found_removed_and_made_again() {
     let output = place.locked("image").arg("--offline").output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && words.contains("layer firstboot in the cache is damaged"), "{words}");
-    place.assert_whole();
+    assert_whole(&place);
     assert_eq!(
         fs::read_to_string(place.path("out/SHA256SUMS")).unwrap().lines().next().unwrap().split(' ').next(),
-        fs::read_to_string(warm().root.join("out/SHA256SUMS")).unwrap().lines().next().unwrap().split(' ').next(),
+        fs::read_to_string(warm().path("out/SHA256SUMS")).unwrap().lines().next().unwrap().split(' ').next(),
     );
     // One whose tar is gone is damaged as well, and gc takes its record away.
     fs::remove_file(&tar).unwrap();
@@ -124,14 +124,14 @@ fn a_damaged_layer_is_found_removed_and_made_again() {
     assert!(removed.contains("firstboot") && removed.contains("is missing"), "{removed}");
     run(place.locked("image").arg("--offline").arg("--verify"));
     run(place.locked("image").args(["--offline", "--format", "raw"]));
-    place.assert_whole();
+    assert_whole(&place);
     let listed = run(place.habuild("cache").arg("list"));
     assert_eq!(listed.lines().filter(|line| line.starts_with("firstboot")).count(), 1, "{listed}");
 }
 
 #[test]
 fn the_plan_for_people_says_what_is_cached_and_why_a_layer_is_not() {
-    let place = Place::sharing();
+    let place = sharing();
     let text = run(&mut place.locked("plan"));
     assert_eq!(text.lines().filter(|line| line.contains(" cached ")).count(), 5, "{text}");
     place.change_last_layer("plan");

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::place::{Place, alone, run, warm};
+use super::caches::{assert_whole, copying, lend, sharing, warm};
+use crate::alone::alone;
+use crate::places::{Place, run};
 
 /// Runs a build and sends it `signal` at its event number `at`. `None` when it ended before, else its exit code or -1.
 fn cut(place: &Place, at: usize, signal: Signal) -> Option<i32> {
@@ -28,7 +30,7 @@ fn cut(place: &Place, at: usize, signal: Signal) -> Option<i32> {
 
 /// Nothing that worked for the build is left. Children end with their parent, but not in the same instant.
 fn assert_no_process(place: &Place) {
-    let needle = place.cache().display().to_string();
+    let needle = place.cache.display().to_string();
     let working = || -> Vec<String> {
         let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let path = entry.ok()?.path();
@@ -49,13 +51,13 @@ fn assert_no_process(place: &Place) {
 fn a_build_that_is_killed_at_any_event_loses_nothing() {
     warm();
     let _alone = alone();
-    let place = Place::copying();
-    super::place::lend_packages(&warm().root.join("cache/packages"), place.cache());
-    let mut cuts = 0;
+    let place = copying();
+    lend(&warm().cache.join("packages"), &place.cache.join("packages"));
+    let (keys, mut cuts) = (place.keys(), 0);
     for at in 0.. {
         // Each round has the upper layers to bake again, so that each is cut in the midst of the same work.
-        for layer in ["docker", "firstboot"] {
-            let _ = fs::remove_file(place.cache().join(format!("keys/{}.json", place.key(layer))));
+        for (_, key) in keys.iter().filter(|(name, _)| ["docker", "firstboot"].contains(&name.as_str())) {
+            let _ = fs::remove_file(place.cache.join(format!("keys/{key}.json")));
         }
         let _ = fs::remove_dir_all(place.path("out"));
         let Some(code) = cut(&place, at, Signal::SIGKILL) else { break };
@@ -65,30 +67,30 @@ fn a_build_that_is_killed_at_any_event_loses_nothing() {
         }
         assert_eq!(code, -1);
         cuts += 1;
-        place.assert_whole();
+        assert_whole(&place);
     }
     assert!(cuts >= 10, "only {cuts} events");
     run(place.locked("image").args(["--offline", "--format", "raw,qcow2"]));
     let manifest = |out: &std::path::Path| habuild::export::manifest::Manifest::read(out).unwrap();
-    let (ours, theirs) = (manifest(&place.path("out")), manifest(&warm().root.join("out")));
+    let (ours, theirs) = (manifest(&place.path("out")), manifest(&warm().path("out")));
     assert_eq!(ours.layers, theirs.layers);
     assert_eq!(ours, theirs);
     // Scratch of killed builds goes with the next gc.
     run(place.habuild("cache").arg("gc"));
-    assert_eq!(fs::read_dir(place.cache().join("work")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(place.cache.join("work")).unwrap().count(), 0);
 }
 
 #[test]
 fn ctrl_c_and_sigterm_end_a_build_cleanly() {
     warm();
     let _alone = alone();
-    let place = Place::sharing();
+    let place = sharing();
     for (round, signal) in [Signal::SIGINT, Signal::SIGTERM].into_iter().enumerate() {
         place.change_last_layer(&format!("round {round}"));
         // The squashfs is being made.
         let code = cut(&place, 12, signal).expect("the build ended before");
         assert_ne!(code, 0);
-        place.assert_whole();
+        assert_whole(&place);
         assert!(!place.path("out/manifest.json").exists());
     }
 }

@@ -6,21 +6,24 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use super::mirror::{Manner, Mirror};
-use super::place::{Place, alone, as_user, failure, root_command, run, warm};
+use habuild::export::manifest::Manifest;
 
-/// habuild with `directory` on a file system of so many MiB. The mount ends with the process.
-fn on_a_small_disk(directory: &Path, mebibytes: u32, habuild: &Command) -> Command {
-    on_a_disk(directory, &format!("size={mebibytes}m"), habuild)
-}
+use super::caches::{assert_whole, assert_written, copy_packages, lend_tools, sharing, warm};
+use super::people::{as_user, failure, root_command};
+use crate::alone::alone;
+use crate::mirror::{Manner, Mirror};
+use crate::places::{Place, habuild, run};
 
-/// The same with other options of the file system.
-fn on_a_disk(directory: &Path, options: &str, habuild: &Command) -> Command {
-    fs::create_dir_all(directory).unwrap();
+/// habuild with `directory` on a file system with these options and a copy of `content`. The mount ends with the
+/// process.
+fn on_a_disk(directory: &Path, options: &str, content: &Path, habuild: &Command) -> Command {
+    for directory in [directory, content] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    let script = "mount -t tmpfs -o \"$1\" none \"$2\" && cp -r \"$3/.\" \"$2\" && shift 3 && exec \"$@\"";
     let mut command = root_command("unshare");
-    command.args(["--mount", "sh", "-c"]);
-    command.arg(format!("mount -t tmpfs -o {options} none '{}' && exec \"$@\"", directory.display()));
-    command.arg("sh").arg(habuild.get_program()).args(habuild.get_args());
+    command.args(["--mount", "sh", "-c", script, "sh", options]).arg(directory).arg(content);
+    command.arg(habuild.get_program()).args(habuild.get_args());
     command
 }
 
@@ -28,35 +31,27 @@ fn on_a_disk(directory: &Path, options: &str, habuild: &Command) -> Command {
 fn a_full_disk_under_the_output() {
     warm();
     let _alone = alone();
-    let place = Place::sharing();
-    let mut command = on_a_small_disk(&place.path("out"), 100, &place.locked("image"));
+    let place = sharing();
+    let mut command = on_a_disk(&place.path("out"), "size=100m", &place.path("empty"), &place.locked("image"));
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
     assert!(message.contains("No space left on device") && message.contains("remedy: free some space"), "{message}");
-    place.assert_whole();
+    assert_whole(&place);
 }
 
 #[test]
 fn a_full_disk_under_the_cache() {
     warm();
     let _alone = alone();
-    let place = Place::sharing();
+    let place = sharing();
     let small = place.path("small");
-    let mut habuild = super::place::habuild(&place.path(""));
+    let mut habuild = self::habuild(&place.root);
     habuild.args(["image", "--offline", "--locked"]).arg(&warm().lock).arg("--output").arg(place.path("out"));
     habuild.arg("--cache").arg(small.join("cache"));
     // Room for the packages of the small image and half a base layer.
-    let packages = place.path("packages");
-    let mebibytes = (super::place::lend_locked(&packages) >> 20) + 64;
-    let mut command = on_a_small_disk(&small, mebibytes.try_into().unwrap(), &habuild);
-    let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let script = arguments.iter().position(|argument| argument.starts_with("mount ")).unwrap();
-    let fill = format!("mkdir -p {0}/cache && cp -r {1} {0}/cache/ && exec", small.display(), packages.display());
-    let mut filled = Command::new(command.get_program());
-    for (i, argument) in arguments.iter().enumerate() {
-        filled.arg(if i == script { argument.replace("exec", &fill) } else { argument.clone() });
-    }
-    command = filled;
+    let content = place.path("content");
+    let mebibytes = (copy_packages(warm(), &content.join("cache/packages")) >> 20) + 64;
+    let mut command = on_a_disk(&small, &format!("size={mebibytes}m"), &content, &habuild);
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
     assert!(message.contains("the disk is full while layer "), "{message}");
@@ -68,16 +63,19 @@ fn a_full_disk_under_the_cache() {
 fn a_cache_on_a_restricted_disk_with_a_blank_in_its_path() {
     warm();
     let _alone = alone();
-    let place = Place::sharing();
+    let place = sharing();
     let disk = place.path("a disk");
-    let mut habuild = super::place::habuild(&place.path(""));
+    let mut habuild = self::habuild(&place.root);
     habuild.args(["image", "--locked"]).arg(&warm().lock).arg("--output").arg(place.path("out"));
     habuild.arg("--cache").arg(disk.join("the cache"));
-    let mirror = Mirror::start(&warm().lock, &warm().root.join("cache/packages"), Manner::Good);
-    habuild.args(["--mirror", &mirror.url]);
-    run(&mut on_a_disk(&disk, "size=3g,nosuid,nodev", &habuild));
-    place.assert_whole();
-    assert!(place.path("out/manifest.json").exists());
+    let mirror = Mirror::start(&warm().lock, &warm().cache.join("packages"), Manner::Good);
+    habuild.args(["--mirror", &mirror.url()]);
+    let content = place.path("content");
+    lend_tools(&content.join("the cache"));
+    run(&mut on_a_disk(&disk, "size=3g,nosuid,nodev", &content, &habuild));
+    assert_written(&place);
+    let layers = |place: &Place| Manifest::read(&place.path("out")).unwrap().layers;
+    assert_eq!(layers(&place), layers(warm()));
 }
 
 /// A directory and a habuild that anyone may use.
@@ -91,7 +89,7 @@ fn for_everyone(place: &Place) -> std::path::PathBuf {
 
 #[test]
 fn a_user_without_subordinate_ids() {
-    let place = Place::sharing();
+    let place = sharing();
     let program = for_everyone(&place);
     let mut command = as_user("nobody", &place.path("home"), &program);
     command.arg("--root").arg(place.path("")).arg("image").arg("--output").arg(place.path("out"));
@@ -104,7 +102,7 @@ fn a_user_without_subordinate_ids() {
 
 #[test]
 fn a_host_without_user_namespaces() {
-    let place = Place::sharing();
+    let place = sharing();
     let program = for_everyone(&place);
     // The limit holds in a user namespace of the test's own and below; the host keeps its own.
     let mut command = Command::new("unshare");

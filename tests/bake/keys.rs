@@ -3,24 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::place::{Place, locked, run};
+use super::caches::{locked, planning};
+use crate::places::{Place, run};
 
 /// Changes the project, and says which keys change.
 fn changed(change: impl FnOnce(&Place)) -> Vec<String> {
-    let place = Place::planning();
-    let keys = |place: &Place| {
-        let plan = place.plan();
-        let layers = plan["layers"].as_array().unwrap().clone();
-        let mut keys: Vec<(String, String)> = layers
-            .iter()
-            .map(|layer| (layer["name"].as_str().unwrap().to_owned(), layer["key"].as_str().unwrap().to_owned()))
-            .collect();
-        keys.extend(["initrd", "disk"].map(|name| (name.to_owned(), plan[name].as_str().unwrap().to_owned())));
-        keys
-    };
-    let before = keys(&place);
+    let place = planning();
+    let before = place.keys();
     change(&place);
-    before.into_iter().zip(keys(&place)).filter(|(a, b)| a != b).map(|(a, _)| a.0).collect()
+    before.into_iter().zip(place.keys()).filter(|(a, b)| a != b).map(|(a, _)| a.0).collect()
 }
 
 fn edit(place: &Place, file: &str, change: impl FnOnce(String) -> String) {
@@ -112,16 +103,16 @@ fn the_order_of_layers() {
             text.replace("\"docker\", \"firstboot\"", "\"firstboot\", \"docker\"")
         });
     };
-    let place = Place::planning();
+    let place = planning();
     order(&place);
-    let (code, message) = super::place::failure(&mut place.locked("plan"));
+    let (code, message) = super::people::failure(&mut place.locked("plan"));
     assert_eq!(code, 2, "{message}");
     assert!(message.contains("lies on other layers there"), "{message}");
 }
 
 #[test]
 fn the_pin_of_a_package() {
-    let place = Place::planning();
+    let place = planning();
     let lock = fs::read_to_string(&locked().lock).unwrap();
     let at = lock.find("name = \"bc\"").unwrap();
     let digest = at + lock[at..].find("sha256 = \"").unwrap() + 10;

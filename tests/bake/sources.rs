@@ -4,31 +4,34 @@ use std::fs;
 
 use habuild::plan::lock::Lock;
 
-use super::mirror::{Manner, Mirror};
-use super::place::{Place, alone, failure, run, warm};
+use super::caches::{assert_whole, copying, sharing, warm};
+use super::people::failure;
+use crate::alone::alone;
+use crate::mirror::{Manner, Mirror};
+use crate::places::{Place, run};
 
 /// A project whose cache lacks the ceph layer and every package, and an archive for it.
 fn place(manner: Manner) -> (Place, Mirror) {
-    let place = Place::copying();
+    let place = copying();
     place.forget(&["ceph", "docker", "firstboot"]);
-    (place, Mirror::start(&warm().lock, &warm().root.join("cache/packages"), manner))
+    (place, Mirror::start(&warm().lock, &warm().cache.join("packages"), manner))
 }
 
 #[test]
 fn a_mirror_that_goes_down_half_way() {
     let _alone = alone_after_warm();
     let (place, mirror) = self::place(Manner::DownAfter(2));
-    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url]));
+    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url()]));
     assert_eq!(code, 4, "{message}");
     assert!(message.contains("package ") && message.contains("could not be had"), "{message}");
     assert!(message.contains("remedy: try again"), "{message}");
     assert!(mirror.served() >= 2);
-    place.assert_whole();
+    assert_whole(&place);
     // What has arrived is kept: the next run asks for the rest only.
-    let kept = fs::read_dir(place.cache().join("packages")).unwrap().count();
+    let kept = fs::read_dir(place.cache.join("packages")).unwrap().count();
     assert!(kept >= 2, "{kept} files");
-    let good = Mirror::start(&warm().lock, &warm().root.join("cache/packages"), Manner::Good);
-    run(place.locked("image").args(["--mirror", &good.url]));
+    let good = Mirror::start(&warm().lock, &warm().cache.join("packages"), Manner::Good);
+    run(place.locked("image").args(["--mirror", &good.url()]));
     assert_eq!(good.served() + kept, locked_packages(&["ceph", "docker"]).len());
     let plan = place.plan();
     assert!(plan["layers"].as_array().unwrap().iter().all(|layer| layer["cached"] == true), "{plan}");
@@ -38,29 +41,32 @@ fn a_mirror_that_goes_down_half_way() {
 fn a_package_with_a_wrong_byte() {
     let _alone = alone_after_warm();
     let (place, mirror) = self::place(Manner::Wrong("jq"));
-    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url]));
+    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url()]));
     assert_eq!(code, 4, "{message}");
     assert!(message.contains("package jq ") && message.contains("is not the package that was locked"), "{message}");
-    place.assert_whole();
+    assert_whole(&place);
 }
 
 #[test]
 fn a_version_that_is_gone_and_the_snapshot_that_has_it() {
     let _alone = alone_after_warm();
     let (place, mirror) = self::place(Manner::Dropped("jq"));
-    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url]));
+    let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url()]));
     assert_eq!(code, 4, "{message}");
     assert!(message.contains("package jq ") && message.contains("dropped this version"), "{message}");
-    place.assert_whole();
-    let snapshot = Mirror::start(&warm().lock, &warm().root.join("cache/packages"), Manner::Good);
-    run(place.locked("image").args(["--mirror", &mirror.url, "--set"]).arg(format!("base.snapshot={}", snapshot.url)));
+    assert_whole(&place);
+    let snapshot = Mirror::start(&warm().lock, &warm().cache.join("packages"), Manner::Good);
+    run(place
+        .locked("image")
+        .args(["--mirror", &mirror.url(), "--set"])
+        .arg(format!("base.snapshot={}", snapshot.url())));
     assert_eq!(snapshot.served(), 1, "only what the mirror lacks");
 }
 
 #[test]
 fn offline_names_everything_that_is_missing() {
     let _alone = alone_after_warm();
-    let place = Place::copying();
+    let place = copying();
     place.forget(&["docker", "firstboot"]);
     let (code, message) = failure(place.locked("image").arg("--offline"));
     assert_eq!(code, 4, "{message}");
@@ -69,13 +75,13 @@ fn offline_names_everything_that_is_missing() {
     for name in lacking {
         assert!(message.contains(&format!("\n  {name} ")), "{message}");
     }
-    place.assert_whole();
+    assert_whole(&place);
 }
 
 #[test]
 fn a_package_that_does_not_exist() {
     let _alone = alone_after_warm();
-    let place = Place::sharing();
+    let place = sharing();
     let layer = place.path("layers/docker/layer.toml");
     let text = fs::read_to_string(&layer).unwrap();
     fs::write(&layer, text.replace(super::small::DOCKER, "\"bc\", \"docker-compos\"")).unwrap();
@@ -83,13 +89,13 @@ fn a_package_that_does_not_exist() {
     assert_eq!(code, 2, "{message}");
     assert!(message.contains("layer docker: ubuntu noble has no package docker-compos\n"), "{message}");
     assert!(message.contains("layers/docker/layer.toml"), "{message}");
-    place.assert_whole();
+    assert_whole(&place);
 }
 
 #[test]
 fn a_lock_for_something_else() {
     let _alone = alone_after_warm();
-    let place = Place::sharing();
+    let place = sharing();
     let (code, message) = failure(place.locked("image").args(["--base", "debian:bookworm"]));
     assert_eq!(code, 2, "{message}");
     assert!(message.contains(".lock") && message.contains("noble") && message.contains("bookworm"), "{message}");
@@ -97,7 +103,7 @@ fn a_lock_for_something_else() {
     let (code, message) = failure(place.habuild("image").arg("--locked").arg(place.path("lock")));
     assert_eq!(code, 2, "{message}");
     assert!(message.contains("/lock:2: this is not a lock"), "{message}");
-    place.assert_whole();
+    assert_whole(&place);
 }
 
 /// The names of the packages that the lock has for these layers.

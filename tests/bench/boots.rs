@@ -6,10 +6,11 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Instant;
 
-use habuild::sys::cmd::{Cmd, Running};
+use habuild::sys::cmd::Running;
+
+use crate::boot::{children, command};
 
 /// What is waited for, and the words of its line. The initrd says the first one too: the last such line counts.
 const EVENTS: [(&str, [&str; 2]); 4] = [
@@ -70,13 +71,7 @@ fn line(boot: &Boot) -> String {
 /// Boots `image` until the node is ready, as a newcomer does.
 fn boot(image: &Path) -> Boot {
     let begun = Instant::now();
-    let mut child = Cmd::program(env!("CARGO_BIN_EXE_habuild"))
-        .arg("boot")
-        .arg(image)
-        .args(["--until", "ready", "--timeout", "1200"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command(image).args(["--until", "ready", "--timeout", "1200"]).spawn().unwrap();
     let mut boot = Boot::default();
     let mut console = BufReader::new(child.stdout().unwrap());
     // Bytes, since firmware writes what is no text.
@@ -96,13 +91,10 @@ fn boot(image: &Path) -> Boot {
 
 /// Processor seconds that the children of `child` have used: fields 14 and 15 of their `stat`, in hundredths.
 fn processor(child: &Running) -> f64 {
-    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
-    let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    let children: String = children.collect();
-    let used = |pid: &str| {
+    let used = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).to_owned();
         fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
     };
-    children.split_whitespace().map(used).sum()
+    children(child).into_iter().map(used).sum()
 }

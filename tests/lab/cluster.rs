@@ -2,10 +2,10 @@
 
 use habuild::spec::image::Firmware;
 
-use super::node::{Node, image};
 use super::place::{ADDRESS, within};
 use super::services::{DATABASE_PASSWORD, REDIS_PASSWORD};
 use super::web::{ADMIN, FrontEnd};
+use crate::machine::{Node, image};
 
 /// The port that every node publishes.
 pub(crate) const PORT: u16 = 8070;

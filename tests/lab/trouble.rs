@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::ceph::Ceph;
 use super::cluster::{Config, front_end, node_config, secrets, status, until_state};
-use super::node::Node;
 use super::place::within;
 use super::services::Database;
+use crate::machine::Node;
 
 const SOON: Duration = Duration::from_secs(240);
 
@@ -35,7 +35,7 @@ pub(crate) fn what_ends_comes_back(node: &Node) {
 
 /// A power cut: nothing is flushed, nothing is stopped.
 pub(crate) fn power_cut(node: &Node, expected: &str) {
-    node.cut();
+    node.restart("echo b > /proc/sysrq-trigger");
     until_state(node, "ready", 900);
     assert_eq!(secrets(node), expected, "the same secrets");
     // Containers start after the share was proved, never by Docker itself.

@@ -9,14 +9,11 @@ use habuild::spec::layer::Operation;
 use habuild::spec::names::Distribution;
 use habuild::sys::digest::Digest;
 
+use crate::specs;
+
+/// Another architecture than there is.
 fn base(release: &str, architecture: &str) -> Base {
-    Base {
-        distribution: Distribution::Ubuntu,
-        release: release.into(),
-        architecture: architecture.into(),
-        mirror: None,
-        snapshot: None,
-    }
+    Base { architecture: architecture.into(), ..specs::base(Distribution::Ubuntu, release) }
 }
 
 /// A layer of nothing but the given parts.

@@ -11,11 +11,14 @@ use habuild::bake::step::apply;
 use habuild::plan::inputs::{Sources, steps};
 use habuild::plan::layer::{PlannedFile, Source, Step};
 use habuild::report::{Fault, fault_of};
-use habuild::spec::image::{Artifacts, Base, Disk, Firmware, Format, ImageSpec, Root};
+use habuild::spec::image::{Artifacts, Disk, Firmware, Format, ImageSpec, Root};
 use habuild::spec::layer::{Action, ActionSpec, LayerSpec, Operation};
 use habuild::spec::names::{ByteSize, Distribution};
 use habuild::sys::digest::Digest;
 use tempfile::TempDir;
+
+use super::mode;
+use crate::specs::base;
 
 /// A root, a package cache, and a place for sources.
 struct Place {
@@ -47,10 +50,6 @@ impl Place {
     fn text(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap()
     }
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 #[test]
@@ -171,13 +170,7 @@ fn spec_with_template(root: &Path, template: &str) -> (ImageSpec, LayerSpec) {
     let image = ImageSpec {
         name: "an-image".into(),
         layers: vec!["a".into()],
-        base: Base {
-            distribution: Distribution::Ubuntu,
-            release: "noble".into(),
-            architecture: "amd64".into(),
-            mirror: None,
-            snapshot: None,
-        },
+        base: base(Distribution::Ubuntu, "noble"),
         harbor: None,
         disk: Disk {
             root: Root { filesystem: "squashfs".into(), verity: true },

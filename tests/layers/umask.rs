@@ -2,13 +2,13 @@
 //! runs itself again in a process of its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use habuild::bake::rootfs::Rootfs;
 use habuild::bake::store::Store;
 use habuild::sys::cmd::Cmd;
 use habuild::sys::digest::Digest;
+
+use super::mode;
 
 /// Runs `test` of this program under mask 077; true in that process.
 fn masked(test: &str) -> bool {
@@ -21,10 +21,6 @@ fn masked(test: &str) -> bool {
     let said = again.output_text().unwrap();
     assert!(said.contains("1 passed"), "{said}");
     false
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 #[test]

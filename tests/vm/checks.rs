@@ -3,9 +3,8 @@
 use habuild::spec::image::Firmware;
 use serde_json::Value;
 
-use super::journal;
-use super::node::{DISK, Node};
-use super::waits;
+use super::{journal, waits};
+use crate::machine::{DISK, Node};
 
 /// A check that runs a script as root on the node. Bad exits fail it; so does what `judge` finds in the output.
 struct Check {
@@ -100,7 +99,7 @@ docker run --rm habuild-test:1 /bin/echo the container ran
 docker rmi habuild-test:1 >/dev/null";
 
 /// Runs every check; the failures, named.
-pub(crate) fn all(node: &mut Node) -> Vec<String> {
+pub(crate) fn all(node: &mut Node, firmware: Firmware) -> Vec<String> {
     let mut failures = Vec::new();
     for check in CHECKS {
         let judged =
@@ -110,12 +109,13 @@ pub(crate) fn all(node: &mut Node) -> Vec<String> {
         }
     }
     let script = "test -d /sys/firmware/efi && echo uefi || echo bios";
-    let wanted = if node.firmware() == Firmware::Uefi { "uefi" } else { "bios" };
+    let wanted = if firmware == Firmware::Uefi { "uefi" } else { "bios" };
     match node.root(script) {
         Ok(text) if text.trim() == wanted => {}
         other => failures.push(format!("the firmware is {wanted}: {other:?}")),
     }
-    if let Err(what) = none(waits::slow_jobs(&node.console())) {
+    node.machine.catch_up().unwrap();
+    if let Err(what) = none(waits::slow_jobs(&node.machine.tail(usize::MAX))) {
         failures.push(format!("no job on the console takes long: {what}"));
     }
     failures

@@ -9,7 +9,8 @@ use habuild::boot::{Goal, Machine, Options, Until};
 use habuild::spec::image::Firmware;
 use habuild::sys::cmd::{Cmd, Tool};
 
-use super::node::{alone, options};
+use crate::alone::alone;
+use crate::machine::options;
 
 /// The root file system inside a raw disk.
 pub(crate) struct Root {

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use habuild::boot::{self, Accelerator, Options, Until};
@@ -11,7 +10,8 @@ use habuild::sys::cmd::{Cmd, Running, Tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::node::alone;
+use crate::alone::alone;
+use crate::boot::{children, command};
 
 /// What a boot sector does when it has written its text.
 #[derive(Clone, Copy)]
@@ -138,21 +138,13 @@ fn a_smaller_disk_is_refused() {
 fn start_child(dir: &Path) -> (Running, u32) {
     let (image, tmp) = (disk(dir, "up\r\n", Then::Halt), dir.join("tmp"));
     fs::create_dir(&tmp).unwrap();
-    let mut child = Cmd::program(env!("CARGO_BIN_EXE_habuild"))
-        .arg("boot")
-        .arg(image)
-        .args(["--accelerator", "tcg", "--memory", "128", "--cpus", "1"])
-        .env("TMPDIR", tmp)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let small = ["--accelerator", "tcg", "--memory", "128", "--cpus", "1"];
+    let mut child = command(&image).args(small).env("TMPDIR", tmp).spawn().unwrap();
     let mut console = BufReader::new(child.stdout().unwrap()).lines();
     assert!(console.any(|line| line.unwrap().contains("up")), "the machine did not start");
     // The rest is read so that the child never waits for us.
     std::thread::spawn(move || console.for_each(drop));
-    let tasks = fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
-    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
-    let qemu = children.collect::<String>().trim().parse().expect("one child");
+    let [qemu] = children(&child)[..] else { panic!("not one child") };
     (child, qemu)
 }
 

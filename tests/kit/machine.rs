@@ -1,8 +1,7 @@
-//! A node that runs as a machine, and the way to it by ssh.
+//! A node that runs as a machine, reached by ssh.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -17,12 +16,6 @@ pub(crate) const DISK: ByteSize = ByteSize(20 << 30);
 /// How long a boot may take. Emulation on a busy host is slow.
 const BOOT: Duration = Duration::from_secs(600);
 const USER: &str = "tester";
-
-/// Lets one machine run at a time: two would slow each other down into their timeouts.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The image that the environment variable `name` names.
 pub(crate) fn image(name: &str) -> PathBuf {
@@ -43,21 +36,14 @@ pub(crate) fn options(image: &Path, firmware: Firmware) -> Options {
     }
 }
 
-/// A node that has booted.
+/// A node's machine.
 #[derive(Debug)]
 pub(crate) struct Node {
-    machine: Machine,
-    firmware: Firmware,
+    pub(crate) machine: Machine,
     dir: TempDir,
-    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Node {
-    /// Boots `image` and waits until ssh answers.
-    pub(crate) fn boot(image: &Path, firmware: Firmware) -> Self {
-        Self { _alone: Some(alone()), ..Self::start(image, firmware, "", &[]).logged_in() }
-    }
-
     /// Starts a machine with `more` in its user-data and with these ports besides ssh's; does not wait for it.
     pub(crate) fn start(image: &Path, firmware: Firmware, more: &str, ports: &[u16]) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -77,7 +63,7 @@ impl Node {
             ..options(image, firmware)
         };
         let machine = Machine::start(&options).unwrap();
-        Self { machine, firmware, dir, _alone: None }
+        Self { machine, dir }
     }
 
     /// Waits until ssh answers.
@@ -100,11 +86,6 @@ impl Node {
         self.machine.forwards().iter().find(|forward| forward.guest == guest).unwrap().host
     }
 
-    /// The firmware it was booted with.
-    pub(crate) fn firmware(&self) -> Firmware {
-        self.firmware
-    }
-
     /// Runs a shell script as root and returns what it wrote to standard output.
     pub(crate) fn root(&self, script: &str) -> Result<String> {
         let output = Cmd::new(Tool::Ssh)
@@ -118,29 +99,11 @@ impl Node {
         Ok(output)
     }
 
-    /// Everything that the console has said so far.
-    pub(crate) fn console(&mut self) -> Vec<String> {
-        self.machine.catch_up().unwrap();
-        self.machine.tail(usize::MAX)
-    }
-
-    /// What a reboot must not change.
-    pub(crate) fn identity(&self) -> String {
-        self.root("cat /etc/machine-id; sha256sum /etc/ssh/ssh_host_*_key.pub").unwrap()
-    }
-
-    /// Reboots it from the inside and waits until ssh answers again.
-    pub(crate) fn reboot(&mut self) {
+    /// Runs a script that ends this boot, and waits until ssh answers from the next.
+    pub(crate) fn restart(&self, script: &str) {
         let before = self.boot_id().unwrap();
         // The connection may end before the answer comes; the new boot id tells whether it worked.
-        let _ = self.root("systemctl reboot");
-        self.reach(|boot| boot != before);
-    }
-
-    /// Cuts its power: nothing is flushed, nothing stopped; waits until ssh answers again.
-    pub(crate) fn cut(&self) {
-        let before = self.boot_id().unwrap();
-        let _ = self.root("echo b > /proc/sysrq-trigger");
+        let _ = self.root(script);
         self.reach(|boot| boot != before);
     }
 
