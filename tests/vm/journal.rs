@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 /// Prints what [`unexpected`] reads.
-pub(crate) const SCRIPT: &str = "journalctl -b -p warning --no-pager -o json --output-fields=PRIORITY,SYSLOG_IDENTIFIER,MESSAGE";
+pub(crate) const SCRIPT: &str =
+    "journalctl -b -p warning --no-pager -o json --output-fields=PRIORITY,SYSLOG_IDENTIFIER,MESSAGE";
 
 /// As the journal writes it.
 const WARNING: &str = "4";
