@@ -4,8 +4,7 @@
 
 use std::fmt;
 use std::io::IsTerminal as _;
-use std::sync::Mutex;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +14,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::live::Live;
 use super::say::say;
 
 /// Who listens.
@@ -42,7 +42,7 @@ impl Mode {
 
 /// Starts listening. `verbose` also shows each line that tools print.
 pub(super) fn listen(mode: Mode, verbose: bool) {
-    let speaker = Speaker { mode, verbose, state: Mutex::new(State::default()) };
+    let speaker = Speaker { mode, verbose, live: (mode == Mode::Terminal).then(Live::default) };
     // A second call in one process (tests) keeps the first listener.
     let _ = tracing_subscriber::registry().with(speaker).try_init();
 }
@@ -51,14 +51,8 @@ pub(super) fn listen(mode: Mode, verbose: bool) {
 struct Speaker {
     mode: Mode,
     verbose: bool,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Whether the terminal's last line is a live one.
-    live: bool,
-    last_progress: Option<Instant>,
+    /// At a terminal, what is under way.
+    live: Option<Live>,
 }
 
 /// The fields of habuild's own events.
@@ -140,10 +134,13 @@ impl Speaker {
         }
         let Fields { stage, name, result, message, .. } = fields;
         if fields.event == "start" {
-            if self.mode == Mode::Terminal {
-                self.live(&format!("{stage:>9} {name} …"));
+            if let Some(live) = &self.live {
+                live.start(stage, name);
             }
             return;
+        }
+        if let Some(live) = &self.live {
+            live.done(stage, name);
         }
         let seconds = fields.seconds.filter(|seconds| *seconds >= 0.05).map_or(String::new(), |s| format!(" {s:.1} s"));
         let message = if message.is_empty() { String::new() } else { format!(" ({message})") };
@@ -152,19 +149,10 @@ impl Speaker {
 
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     fn progress(&self, fields: &Fields) {
-        if self.mode != Mode::Terminal || fields.total == 0 {
-            return;
-        }
-        if let Ok(mut state) = self.state.lock() {
-            // More often than this, writing to the terminal costs more than the work.
-            if state.last_progress.is_some_and(|last| last.elapsed().as_millis() < 100) {
-                return;
-            }
-            state.last_progress = Some(Instant::now());
-        }
+        let Some(live) = self.live.as_ref().filter(|_| fields.total > 0) else { return };
         let percent = 100.0 * fields.done as f64 / fields.total as f64;
         let total = crate::report::size(fields.total);
-        self.live(&format!("{:>9} {percent:3.0} % of {total}", fields.name));
+        live.progress(&fields.name, &format!("{percent:3.0} % of {total}"));
     }
 
     fn log(&self, message: &str) {
@@ -194,15 +182,10 @@ impl Speaker {
     }
 
     fn line(&self, text: &str) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let clear = if std::mem::take(&mut state.live) { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}{text}");
-    }
-
-    fn live(&self, text: &str) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.live = true;
-        eprint!("\r\x1b[K{text}");
+        match &self.live {
+            Some(live) => live.say(text),
+            None => eprintln!("{text}"),
+        }
     }
 }
 

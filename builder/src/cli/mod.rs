@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod check;
 mod events;
+mod live;
 mod paths;
 mod plan;
 mod say;
