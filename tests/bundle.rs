@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "bundle/kept.rs"]
+mod kept;
 #[path = "bundle/make.rs"]
 mod make;
 #[path = "bundle/refused.rs"]
@@ -12,20 +14,43 @@ mod store;
 use std::path::Path;
 
 use habuild::bake::bundle;
+use habuild::bake::docker::{self, LaidOut};
 use habuild::bake::rootfs::Rootfs;
+use habuild::bake::store::Store;
 use habuild::sys::digest::Digest;
 use tempfile::TempDir;
 
-/// Unpacks a bundle into a root of its own.
-fn unpack(bundle: &[u8]) -> anyhow::Result<TempDir> {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("harbor.tgz");
-    std::fs::write(&file, bundle).unwrap();
-    let root = Rootfs::new(&directory.path().join("root"));
-    bundle::unpack(&file, "harbor.tgz", Digest::of(bundle), &root)?;
-    Ok(directory)
+/// A bundle that was unpacked: `cache`, a root with its files, and a store that is laid out.
+#[derive(Debug)]
+struct Unpacked {
+    directory: TempDir,
+    bundle: bundle::Bundle,
+    laid_out: LaidOut,
 }
 
-fn read(directory: &TempDir, path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(directory.path().join("root").join(path)).unwrap()
+/// Unpacks a bundle into a cache and a root of its own.
+fn unpack(bundle: &[u8]) -> anyhow::Result<Unpacked> {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("cache")).unwrap();
+    unpack_with(directory, &store, bundle)
+}
+
+/// The same with the cache of `store`.
+fn unpack_with(directory: TempDir, store: &Store, bytes: &[u8]) -> anyhow::Result<Unpacked> {
+    let file = directory.path().join("harbor.tgz");
+    std::fs::write(&file, bytes).unwrap();
+    let bundle = bundle::unpack(&file, "harbor.tgz", Digest::of(bytes), store)?;
+    bundle::install(&bundle, &Rootfs::new(&directory.path().join("root")))?;
+    let laid_out = docker::lay_out(&directory.path().join("docker"), &bundle.images, &bundle.layers)?;
+    Ok(Unpacked { directory, bundle, laid_out })
+}
+
+impl Unpacked {
+    fn path(&self, path: impl AsRef<Path>) -> std::path::PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn read(&self, path: impl AsRef<Path>) -> String {
+        std::fs::read_to_string(self.path(path)).unwrap()
+    }
 }

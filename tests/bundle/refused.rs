@@ -99,7 +99,10 @@ fn what_climbs_out() {
 fn what_is_no_bundle() {
     let other = gzip(&Tar::new().file("README", "hello").finish());
     assert_eq!(said(&other), r#""README" does not lie in its top directory harbor/"#);
-    assert_eq!(said_of_file(|tar| tar), "it has no image archive harbor/harbor.VERSION.tar.gz");
+    assert_eq!(
+        said_of_file(|tar| tar),
+        "it has no image archive harbor/harbor.VERSION.tar.gz: is it the online installer? The offline one has it"
+    );
     let saved = gzip(&save(&[image()]));
     let two =
         said_of_file(|tar| tar.file("harbor/harbor.v1.1.2.tar.gz", &saved).file("harbor/harbor.v1.1.3.tar.gz", &saved));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use habuild::bake::packages::Packages;
 use habuild::bake::rootfs::Rootfs;
-use habuild::bake::step::apply;
+use habuild::bake::step::{Inputs, apply};
 use habuild::plan::inputs::{Sources, steps};
 use habuild::plan::layer::{PlannedFile, Source, Step};
 use habuild::report::{Fault, fault_of};
@@ -36,7 +36,8 @@ impl Place {
     }
 
     fn apply(&self, step: &Step) -> anyhow::Result<()> {
-        apply(step, &self.root, &self.cache, true)
+        let bundle = || Err(anyhow::anyhow!("no bundle here"));
+        apply(step, &self.root, &Inputs { packages: &self.cache, offline: true, bundle: &bundle })
     }
 
     fn operate(&self, operation: Operation) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use super::boot::{self, ESP_SIZE};
 use super::filesystem::Tools;
 use super::layout::{BIOS_BOOT_SIZE, Layout, MIB, Placed, Role};
 use super::root::Root;
+use super::state::State;
 use crate::bake::Baked;
 use crate::formats::fat::FatVolume;
 use crate::plan::Plan;
@@ -28,6 +29,8 @@ pub struct Disk {
     pub root_hash: Digest,
     /// The kernel's command line.
     pub command_line: String,
+    /// What the container images take of the state file system, in bytes.
+    pub images_size: u64,
     /// Byte ranges whose content is compressed already.
     pub incompressible: Vec<Range<u64>>,
 }
@@ -37,7 +40,7 @@ pub(super) fn write(
     plan: &Plan,
     baked: &Baked,
     root: &Root,
-    state: &Path,
+    state: &State,
     tools: &Tools,
     out: &Path,
 ) -> Result<(Disk, usize)> {
@@ -46,7 +49,7 @@ pub(super) fn write(
         (Role::Esp, ESP_SIZE),
         (Role::Root, root.length),
         (Role::RootVerity, length(&root.hashes)?),
-        (Role::State, length(state)?),
+        (Role::State, length(&state.image)?),
     ])?;
     let place = |role: Role| layout.get(role).copied().context("a partition that was not laid out");
     let bios_boot = place(Role::BiosBoot)?;
@@ -61,7 +64,11 @@ pub(super) fn write(
         .context("failed to write GRUB's core")?;
     let esp = place(Role::Esp)?;
     write_esp(&mut disk, &esp, &boot, plan.epoch)?;
-    for (image, role) in [(root.image.as_path(), Role::Root), (&root.hashes, Role::RootVerity), (state, Role::State)] {
+    for (image, role) in [
+        (root.image.as_path(), Role::Root),
+        (root.hashes.as_path(), Role::RootVerity),
+        (state.image.as_path(), Role::State),
+    ] {
         sparse::copy(image, &disk, place(role)?.offset, &mut |_, _| {})?;
         // Its content is on the disk now: twice is once too often for a small build machine.
         std::fs::remove_file(image).with_context(|| format!("failed to remove {}", image.display()))?;
@@ -73,6 +80,7 @@ pub(super) fn write(
         size: layout.size,
         root_hash: root.hash,
         command_line: boot::command_line(&root.hash),
+        images_size: state.images,
         // Kernel and initrd on the ESP, the squashfs, and hashes.
         incompressible: vec![esp.offset + MIB..esp.offset + esp.length, first.offset..last.offset + last.length],
     };

@@ -1,5 +1,6 @@
 //! File systems from trees, made by the tools layer's own programs: squashfs for the root, ext4 for the state.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -122,22 +123,47 @@ fn can_choose_attributes(version: &str) -> bool {
     (parts.next(), parts.next()) >= (Some(4), Some(6))
 }
 
-/// What the state file system is made of, besides its tree.
+/// What a file system is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    /// Where in it, from `/` on, the content of which directory lies; one may be mounted upon a directory of another.
+    pub trees: BTreeMap<PathBuf, PathBuf>,
+    /// What no tree can hold; paths begin with `/`.
+    pub marks: Vec<Mark>,
+}
+
+impl Content {
+    /// The content of one directory.
+    pub(crate) fn of(tree: &Path) -> Self {
+        Self { trees: BTreeMap::from([("/".into(), tree.into())]), marks: Vec::new() }
+    }
+
+    /// Mounts the content of `from` upon the directory `at`.
+    pub(crate) fn add(&mut self, at: &Path, from: &Path) {
+        self.trees.insert(at.into(), from.into());
+    }
+
+    /// Where the source of `path` would lie.
+    pub(crate) fn source_of(&self, path: &Path) -> Option<PathBuf> {
+        let inside = |(at, from): (&PathBuf, &PathBuf)| Some(from.join(path.strip_prefix(at).ok()?));
+        self.trees.iter().rev().find_map(inside)
+    }
+}
+
+/// What a state file system is, besides its content.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct State<'a> {
+pub(crate) struct State {
     /// Its length in bytes.
     pub size: u64,
     /// Its UUID, and the seed of its directories' hashes.
     pub uuid: Uuid,
     /// The time of everything that has none of its own.
     pub epoch: i64,
-    /// What the tree cannot hold.
-    pub marks: &'a [Mark],
 }
 
-/// Makes `out/state.img`, an ext4 file system that holds `var`, bit for bit the same each time.
-pub(crate) fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> Result<PathBuf> {
-    let State { size, uuid, epoch, marks } = state;
+/// Makes `out/state.img`, an ext4 file system that holds `content`, bit for bit the same each time.
+pub(crate) fn ext4(tools: &Tools, content: &Content, out: &Path, state: State) -> Result<PathBuf> {
+    let State { size, uuid, epoch } = state;
     let extended = format!("hash_seed={uuid},lazy_itable_init=1,nodiscard");
     let (id, blocks) = (uuid.to_string(), format!("{}k", size / 1024));
     let arguments = [
@@ -157,7 +183,11 @@ pub(crate) fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> R
         "/run/out/state.img",
         &blocks,
     ];
-    let sandbox = tools.sandbox(out).bind_read_only(var, TREE).env("E2FSPROGS_FAKE_TIME", &epoch.to_string());
+    let mut sandbox = tools.sandbox(out).env("E2FSPROGS_FAKE_TIME", &epoch.to_string());
+    for (at, from) in &content.trees {
+        let at = at.to_str().context("a mount point that is not UTF-8")?;
+        sandbox = sandbox.bind_read_only(from, format!("{TREE}{at}").trim_end_matches('/'));
+    }
     sandbox.command("mke2fs", arguments)?.run_logged().map_err(|error| {
         match format!("{error:#}").contains("allocate") {
             true => Failure::new(Fault::Usage, format!("what /var holds does not fit into {}", report::size(size)))
@@ -169,7 +199,7 @@ pub(crate) fn ext4(tools: &Tools, var: &Path, out: &Path, state: State<'_>) -> R
     })?;
     // mke2fs copies the times at which this build made the files; one sorted script sets them all.
     let script = out.join("state.script");
-    file::write(&script, settle::script(var, marks, epoch, out, OUT)?)?;
+    file::write(&script, settle::script(content, epoch, out, OUT)?)?;
     let output = sandbox
         .command("debugfs", ["-w", "-f", "/run/out/state.script", "/run/out/state.img"])?
         .stdout(std::process::Stdio::null())

@@ -6,6 +6,7 @@
 use anyhow::{Context as _, Result};
 
 use crate::bake::Baked;
+use crate::bake::docker::Image;
 use crate::plan::Plan;
 use crate::sys::digest::Digest;
 
@@ -14,9 +15,15 @@ use crate::sys::digest::Digest;
 /// It is known before the root is finished, since the state's UUID stands in the root's `/etc/fstab`.
 pub(super) fn of(plan: &Plan, baked: &Baked) -> Result<Digest> {
     let layers: Vec<Digest> = baked.layers.iter().map(|layer| layer.digest).collect();
-    let content = (&plan.image.name, &plan.image.disk, plan.epoch, layers, baked.initrd.digest);
+    let images: Vec<_> = baked.bundle.iter().flat_map(|bundle| &bundle.images).map(contents).collect();
+    let content = (&plan.image.name, &plan.image.disk, plan.epoch, layers, baked.initrd.digest, images);
     let text = serde_json::to_string(&content).context("a disk that cannot be described")?;
     Ok(Digest::of(text.as_bytes()))
+}
+
+/// What tells a container image from others.
+fn contents(image: &Image) -> (Digest, &[String], &[Digest]) {
+    (image.id, &image.tags, &image.layers)
 }
 
 #[cfg(test)]
@@ -39,7 +46,7 @@ mod tests {
         let layers = contents.map(|content| layer("layer", content)).into();
         let nowhere = PathBuf::new;
         let initrd = layer("initrd", initrd);
-        Baked { layers, trees: Vec::new(), tools: nowhere(), boot: nowhere(), initrd }
+        Baked { layers, trees: Vec::new(), tools: nowhere(), boot: nowhere(), initrd, bundle: None }
     }
 
     /// A plan whose keys are made of `code`, which stands for the builder's sources and tools.

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
 
 use super::places;
-use crate::bake::docker::marks;
 use crate::bake::rootfs::Rootfs;
 
 /// One look at the root.
@@ -114,7 +113,7 @@ fn secrets(root: &Rootfs) -> Result<Vec<String>> {
             let Ok(metadata) = entry.metadata() else { continue };
             let inside = entry.path().strip_prefix(root.path()).unwrap_or(entry.path());
             // What container images hold, everybody who has the bundle has.
-            if !metadata.is_file() || metadata.size() > 64 << 10 || marks::is_content(inside) {
+            if !metadata.is_file() || metadata.size() > 64 << 10 {
                 continue;
             }
             let content =

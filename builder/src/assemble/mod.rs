@@ -35,7 +35,7 @@ pub fn run(plan: &Plan, baked: &Baked, scratch: &Scratch) -> Result<Disk> {
 
     let event = Event::start("assemble", "root");
     let (root, state) = thread::scope(|scope| {
-        let state = scope.spawn(|| state::make(plan, &identity, &tree, &tools, &out));
+        let state = scope.spawn(|| state::make(plan, baked, &identity, &tree, &tools, scratch, &out));
         let root = Root::make(plan, &identity, &tree, &tools, &out);
         let state = state.join().unwrap_or_else(|panic| resume_unwind(panic));
         Ok::<_, anyhow::Error>((root?, state?))

@@ -11,34 +11,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use walkdir::WalkDir;
 
-use crate::bake::docker::marks::{self, Mark, What};
-use crate::bake::rootfs::Rootfs;
+use super::filesystem::Content;
+use crate::bake::docker::marks::What;
 use crate::report::{Failure, Fault};
 use crate::sys::file;
 
-/// The state file system's mount point in the image.
-const STATE: &str = "/var";
-
-/// Takes the list of marks out of the mounted root; paths become those of the state file system, from `/` on.
-pub(crate) fn take_marks(root: &Rootfs) -> Result<Vec<Mark>> {
-    let list = format!("{}/{}", marks::DIRECTORY, marks::FILE);
-    let Some(content) = root.read(&list)? else { return Ok(Vec::new()) };
-    let text = String::from_utf8(content).with_context(|| format!("{list} is not UTF-8"))?;
-    let mut found = marks::parse(&text).with_context(|| list.clone())?;
-    let directory = marks::DIRECTORY.strip_prefix(STATE).context("Docker's store is not on the state file system")?;
-    for mark in &mut found {
-        mark.path = Path::new(directory).join(&mark.path);
-    }
-    root.remove(&list)?;
-    Ok(found)
-}
-
-/// The script for the file system made of `var`; values that it reads are files in `out`, which it sees at `seen`.
-pub(super) fn script(var: &Path, marks: &[Mark], epoch: i64, out: &Path, seen: &str) -> Result<Vec<u8>> {
+/// The script for the file system made of `content`; values that it reads are files in `out`, which it sees at `seen`.
+pub(super) fn script(content: &Content, epoch: i64, out: &Path, seen: &str) -> Result<Vec<u8>> {
     let mut script = Script::default();
     // What has no inode in the tree, with its own time.
     let mut made: BTreeMap<&Path, i64> = BTreeMap::new();
-    for (i, mark) in marks.iter().enumerate() {
+    for (i, mark) in content.marks.iter().enumerate() {
         match &mark.what {
             What::Whiteout => {
                 script.make(&mark.path, "c 0 0")?;
@@ -66,17 +49,23 @@ pub(super) fn script(var: &Path, marks: &[Mark], epoch: i64, out: &Path, seen: &
     }
     for (path, time) in made {
         // `mknod` would give the directory a second entry of that name, and say nothing.
-        let there = var.join(path.strip_prefix("/").unwrap_or(path)).symlink_metadata().is_ok();
+        let there = content.source_of(path).is_some_and(|source| source.symlink_metadata().is_ok());
         ensure!(!there, "{} is both a file and a mark", path.display());
         script.times(path, time, epoch)?;
     }
     script.times(Path::new("/"), epoch, epoch)?;
     script.times(Path::new("/lost+found"), epoch, epoch)?;
-    for entry in WalkDir::new(var).min_depth(1).sort_by_file_name() {
-        let entry = entry.with_context(|| format!("failed to walk {}", var.display()))?;
-        let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
-        let name = entry.path().strip_prefix(var).context("a walk that left its tree")?;
-        script.times(&Path::new("/").join(name), metadata.mtime(), epoch)?;
+    // What is mounted upon a directory comes after it.
+    for (at, from) in &content.trees {
+        let depth = usize::from(at == Path::new("/"));
+        for entry in WalkDir::new(from).min_depth(depth).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("failed to walk {}", from.display()))?;
+            let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
+            let name = entry.path().strip_prefix(from).context("a walk that left its tree")?;
+            // A path that ends in a slash is another to debugfs.
+            let path = if name.as_os_str().is_empty() { at.clone() } else { at.join(name) };
+            script.times(&path, metadata.mtime(), epoch)?;
+        }
     }
     Ok(script.bytes)
 }
@@ -152,7 +141,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::bake::docker::marks::Node;
+    use crate::bake::docker::marks::{Mark, Node};
     use crate::sys::cmd::Cmd;
 
     #[test]
@@ -167,7 +156,8 @@ mod tests {
             Mark { path: path.clone(), what: What::Opaque },
             Mark { path: path.join("sda"), what: What::Node(node) },
         ];
-        let script = script(directory.path(), &marks, 9, directory.path(), "/run/out").unwrap();
+        let of = |marks: &[Mark]| Content { marks: marks.to_vec(), ..Content::of(directory.path()) };
+        let script = script(&of(&marks), 9, directory.path(), "/run/out").unwrap();
         let begins: &[u8] = b"cd \"/a \"\"b\"\" \xff\" \nmknod \"x\" c 0 0\ncd \"/\" \n\
             ea_set \"/a \"\"b\"\" \xff\" trusted.overlay.opaque y\n";
         assert!(script.starts_with(begins), "{}", String::from_utf8_lossy(&script));
@@ -176,9 +166,9 @@ mod tests {
         assert!(text.contains("/sda\" uid 70000\n") && text.contains("/sda\" mtime @5\n"), "{text}");
         fs::write(directory.path().join("twice"), "").unwrap();
         let twice = [Mark { path: "/twice".into(), what: What::Whiteout }];
-        assert!(super::script(directory.path(), &twice, 9, directory.path(), "").is_err());
+        assert!(super::script(&of(&twice), 9, directory.path(), "").is_err());
         let broken = [Mark { path: "/a\nb".into(), what: What::Opaque }];
-        assert!(super::script(directory.path(), &broken, 9, directory.path(), "").is_err());
+        assert!(super::script(&of(&broken), 9, directory.path(), "").is_err());
     }
 
     #[test]

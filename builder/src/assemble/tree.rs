@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::layout::derived;
-use super::{lint, places, settle};
-use crate::bake::docker::marks::Mark;
+use super::{lint, places};
 use crate::bake::rootfs::Rootfs;
 use crate::bake::{Baked, pack};
 use crate::plan::Plan;
@@ -15,14 +14,15 @@ use crate::sys::digest::Digest;
 use crate::sys::enter::Overlay;
 use crate::sys::file::Scratch;
 
+/// Docker's data on the node.
+pub(super) const DOCKER: &str = "/var/lib/docker";
+
 /// A tree that passed every lint; unmounted when it is dropped.
 #[derive(Debug)]
 pub(super) struct Tree {
     overlay: Overlay,
     /// An empty directory with the epoch as its time.
     pub(super) empty: PathBuf,
-    /// What the state file system needs and no directory can hold.
-    pub(super) marks: Vec<Mark>,
 }
 
 impl Tree {
@@ -34,8 +34,11 @@ impl Tree {
         let overlay = Overlay::mount(&lowers, &upper, &work, &at)?;
         let root = Rootfs::new(overlay.path());
         places::shape(&root, derived(identity, "state"), plan.epoch)?;
+        if baked.bundle.is_some() {
+            // The state file system's is mounted here while it is made.
+            root.make_directory(DOCKER)?;
+        }
         check(&root)?;
-        let marks = settle::take_marks(&root)?;
         drop(overlay);
         pack::settle(&upper, plan.epoch)?;
         // Mounted again: what the overlay had cached of the times is gone.
@@ -43,7 +46,7 @@ impl Tree {
         let overlay = Overlay::mount(&lowers, &upper, &work, &at)?;
         let empty = directory_of_image(scratch, "empty")?;
         pack::settle(&empty, plan.epoch)?;
-        Ok(Self { overlay, empty, marks })
+        Ok(Self { overlay, empty })
     }
 
     /// Where it is mounted.

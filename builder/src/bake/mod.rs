@@ -8,6 +8,7 @@
 mod ahead;
 pub mod bundle;
 pub(crate) mod clean;
+mod copy;
 pub mod docker;
 mod foreign;
 pub(crate) mod initrd;
@@ -22,6 +23,7 @@ pub mod store;
 mod tarstream;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 
@@ -32,8 +34,10 @@ use crate::plan::layer::PlannedLayer;
 use crate::report::{self, Event};
 use crate::sys::enter::Overlay;
 use crate::sys::file::{self, Lock, Scratch};
+use bundle::Bundle;
 use packages::{Origin, Packages};
 use rootfs::Rootfs;
+use step::Inputs;
 use store::{Layer, Store};
 
 /// What `bake` gives: the image's layers, the tools, and the kernel with its initrd, each in the store.
@@ -49,6 +53,8 @@ pub struct Baked {
     pub boot: PathBuf,
     /// The layer of the kernel and its initrd.
     pub initrd: Layer,
+    /// The Harbor bundle, if the image has one.
+    pub bundle: Option<Arc<Bundle>>,
 }
 
 /// What bake may use besides the plan.
@@ -68,9 +74,14 @@ pub struct Resources {
 pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
     fetch_packages(plan, resources)?;
     thread::scope(|scope| {
+        let (bundle_ready, ready) = std::sync::mpsc::channel::<Arc<Bundle>>();
+        let bundle = scope.spawn(move || take_bundle(plan, resources, &bundle_ready));
         // The tools have a chain of their own; the initrd needs them and the bottom layer, and nobody waits for it
         // before the disk is made.
-        let tools = scope.spawn(|| bake_chain(plan, std::slice::from_ref(&plan.tools), resources, &|_| Ok(())));
+        let tools = scope.spawn(|| {
+            let no_bundle = || Err(anyhow!("the tools have no bundle"));
+            bake_chain(plan, std::slice::from_ref(&plan.tools), resources, &|_| Ok(()), &no_bundle)
+        });
         let (bottom_ready, bottom) = std::sync::mpsc::channel::<PathBuf>();
         let initrd = scope.spawn(move || -> Result<(PathBuf, Layer, PathBuf)> {
             let (_, tools) = join(tools)?;
@@ -78,21 +89,45 @@ pub fn run(plan: &Plan, resources: &Resources) -> Result<Baked> {
             let (layer, boot) = take_or_make_initrd(plan, &bottom, &tools, &resources.store)?;
             Ok((tools, layer, boot))
         });
-        let chain = bake_chain(plan, &plan.layers, resources, &|tree| {
-            // The other side has gone when the initrd is cached.
-            let _ = bottom_ready.send(tree.into());
-            Ok(())
-        });
+        let bundle_of = || ready.recv().map_err(|_| anyhow!("the bundle could not be unpacked"));
+        let chain = bake_chain(
+            plan,
+            &plan.layers,
+            resources,
+            &|tree| {
+                // The other side has gone when the initrd is cached.
+                let _ = bottom_ready.send(tree.into());
+                Ok(())
+            },
+            &bundle_of,
+        );
         drop(bottom_ready);
-        let initrd = join(initrd);
+        let (initrd, bundle) = (join(initrd), join(bundle)?);
         let (layers, trees) = chain?;
         let (tools, initrd, boot) = initrd?;
-        Ok(Baked { layers, trees, tools, boot, initrd })
+        Ok(Baked { layers, trees, tools, boot, initrd, bundle })
     })
 }
 
 fn join<T>(handle: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The image's bundle, unpacked; whoever bakes the layer with its files is told.
+fn take_bundle(
+    plan: &Plan,
+    resources: &Resources,
+    ready: &std::sync::mpsc::Sender<Arc<Bundle>>,
+) -> Result<Option<Arc<Bundle>>> {
+    let Some(planned) = plan.bundle() else { return Ok(None) };
+    let event = Event::start("bake", "bundle");
+    let (bundle, cached) = bundle::take(planned, &resources.store, &resources.packages, resources.offline)?;
+    let what = format!("Harbor {}, {} images, {} layers", bundle.version, bundle.images.len(), bundle.layers.len());
+    event.done(if cached { "cached" } else { "unpacked" }, &what);
+    let bundle = Arc::new(bundle);
+    // Nobody listens when the layer is cached.
+    let _ = ready.send(Arc::clone(&bundle));
+    Ok(Some(bundle))
 }
 
 /// Fetches the packages of every layer that will be baked.
@@ -137,12 +172,14 @@ fn take_or_make_initrd(
     Ok((layer, boot))
 }
 
-/// Bakes layers that lie on one another. `bottom_ready` is told the tree of the first as soon as it stands.
+/// Bakes layers that lie on one another. `bottom_ready` is told the tree of the first as soon as it stands; `bundle` is
+/// waited for when a layer needs it.
 fn bake_chain(
     plan: &Plan,
     layers: &[PlannedLayer],
     resources: &Resources,
     bottom_ready: &dyn Fn(&Path) -> Result<()>,
+    bundle: &dyn Fn() -> Result<Arc<Bundle>>,
 ) -> Result<(Vec<Layer>, Vec<PathBuf>)> {
     let store = &resources.store;
     thread::scope(|scope| {
@@ -158,7 +195,7 @@ fn bake_chain(
                 tree
             } else {
                 let event = Event::start("bake", &planned.name);
-                let upper = bake_layer(plan, planned, &trees, resources, &scratch)?;
+                let upper = bake_layer(plan, planned, &trees, resources, &scratch, bundle)?;
                 let tree = store.keep_tree(planned.key, &upper)?;
                 let packed = tree.clone();
                 commits.push(scope.spawn(move || commit(store, planned, &packed, scratch, lock, event)));
@@ -195,6 +232,7 @@ fn bake_layer(
     below: &[PathBuf],
     resources: &Resources,
     scratch: &Scratch,
+    bundle: &dyn Fn() -> Result<Arc<Bundle>>,
 ) -> Result<PathBuf> {
     let repository = scratch.directory("repository")?;
     resources.packages.repository(&planned.packages, &plan.image.base.release, &repository)?;
@@ -212,9 +250,9 @@ fn bake_layer(
     } else {
         install::install(planned, &root, &repository)?;
     }
+    let inputs = Inputs { packages: &resources.packages, offline: resources.offline, bundle };
     for step in &planned.steps {
-        step::apply(step, &root, &resources.packages, resources.offline)
-            .with_context(|| format!("layer {}", planned.name))?;
+        step::apply(step, &root, &inputs).with_context(|| format!("layer {}", planned.name))?;
     }
     clean::clean(&root, plan.epoch)?;
     drop(overlay);

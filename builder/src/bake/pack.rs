@@ -18,7 +18,6 @@ use nix::sys::time::TimeSpec;
 use tar::{EntryType, Header};
 use walkdir::WalkDir;
 
-use super::docker::marks;
 use crate::sys::digest::{Digest, Hashing};
 
 /// The one extended attribute that a layer carries.
@@ -37,11 +36,8 @@ pub fn settle(tree: &Path, epoch: i64) -> Result<()> {
         let metadata = entry.metadata().with_context(|| format!("failed to read {}", entry.path().display()))?;
         drop_attributes(entry.path())
             .with_context(|| format!("failed to remove attributes of {}", entry.path().display()))?;
-        // The files of container images have the times that those bring, whenever that was.
-        let inside = entry.path().strip_prefix(tree).context("a walk that left its tree")?;
-        let latest = if marks::is_content(inside) { i64::MAX } else { epoch };
-        if metadata.mtime() > latest || metadata.mtime_nsec() != 0 {
-            set_time(entry.path(), metadata.mtime().min(latest))?;
+        if metadata.mtime() > epoch || metadata.mtime_nsec() != 0 {
+            set_time(entry.path(), metadata.mtime().min(epoch))?;
         }
     }
     Ok(())

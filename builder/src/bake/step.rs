@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 
-use super::bundle;
+use super::bundle::{self, Bundle};
 use super::packages::Packages;
 use super::pinned;
 use super::rootfs::Rootfs;
@@ -16,11 +17,22 @@ use crate::sys::digest::Digest;
 use crate::sys::file;
 use crate::sys::sandbox::Sandbox;
 
+/// What steps take from outside their layer.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
+pub struct Inputs<'a> {
+    /// The cache of fetched files.
+    pub packages: &'a Packages,
+    /// Whether nothing may be fetched.
+    pub offline: bool,
+    /// The image's Harbor bundle, once it is unpacked.
+    pub bundle: &'a dyn Fn() -> Result<Arc<Bundle>>,
+}
+
 /// Carries out a step.
-pub fn apply(step: &Step, root: &Rootfs, cache: &Packages, offline: bool) -> Result<()> {
+pub fn apply(step: &Step, root: &Rootfs, inputs: &Inputs<'_>) -> Result<()> {
     match step {
-        Step::File(planned) => root.write(&planned.to, &content(&planned.source, cache, offline)?, planned.mode),
-        Step::Bundle(planned) => bundle::bake(planned, root, cache, offline),
+        Step::File(planned) => root.write(&planned.to, &content(&planned.source, inputs)?, planned.mode),
+        Step::Bundle(_) => bundle::install(&*(inputs.bundle)()?, root),
         Step::Operation(operation) => operate(operation, root),
     }
 }
@@ -40,10 +52,10 @@ fn operate(operation: &Operation, root: &Rootfs) -> Result<()> {
 }
 
 /// The content of a planned file; an error if it is not the one that was planned.
-fn content(source: &Source, cache: &Packages, offline: bool) -> Result<Vec<u8>> {
+fn content(source: &Source, inputs: &Inputs<'_>) -> Result<Vec<u8>> {
     match source {
         Source::Text(text) => Ok(text.as_bytes().to_vec()),
-        Source::Url { url, sha256 } => file::read(&pinned::fetch(cache, url, *sha256, offline)?),
+        Source::Url { url, sha256 } => file::read(&pinned::fetch(inputs.packages, url, *sha256, inputs.offline)?),
         Source::File { path, digest, .. } => {
             let content = file::read(path)?;
             if Digest::of(&content) != *digest {

@@ -32,6 +32,11 @@ use crate::sys::file::{self, Lock, Scratch};
 /// Tells one boot of the host from another.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What tells this boot of the host from others.
+pub(super) fn boot_of_host() -> Result<String> {
+    file::read_text(Path::new(BOOT))
+}
+
 /// A layer in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +80,11 @@ impl Store {
             Err(_) => file::write_atomic(&format, format!("{FORMAT}\n").as_bytes())?,
         }
         Ok(store)
+    }
+
+    /// The cache that it lies in.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// A scratch directory on the store's file system.
@@ -143,7 +153,7 @@ impl Store {
         file::remove(&boot)?;
         file::remove(&at)?;
         file::rename(tree, &at)?;
-        file::write(&boot, file::read_text(Path::new(BOOT))?)?;
+        file::write(&boot, boot_of_host()?)?;
         Ok(at)
     }
 
@@ -162,7 +172,7 @@ impl Store {
 
     /// Whether the tree of a key is there, and made in this boot of the host.
     fn has_tree(&self, key: Digest) -> Result<bool> {
-        let boot = file::read_text(Path::new(BOOT))?;
+        let boot = boot_of_host()?;
         Ok(self.tree_path(key).is_dir() && fs::read_to_string(self.boot_file(key)).is_ok_and(|made| made == boot))
     }
 
@@ -228,7 +238,7 @@ impl Store {
         file::make_directory(cache)?;
         let store = Self { root: cache.into() };
         let _alone = store.alone()?;
-        for name in ["keys", "trees", "layers", "work", "packages", "index", "FORMAT"] {
+        for name in ["keys", "trees", "layers", "bundles", "images", "work", "packages", "index", "FORMAT"] {
             file::remove(&cache.join(name))?;
         }
         Ok(())

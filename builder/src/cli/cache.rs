@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::paths;
 use super::say::say;
+use crate::bake::bundle::Bundles;
 use crate::bake::packages::Packages;
 use crate::bake::store::Store;
 use crate::report::{self, Failure, Fault};
@@ -28,7 +29,7 @@ pub(super) struct CacheArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 enum Action {
-    /// Show every layer
+    /// Show every layer and every bundle
     List,
     /// Read every layer and say which are damaged
     Verify,
@@ -87,6 +88,9 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                     layer.digest
                 ));
             }
+            for (sha256, version, images) in Bundles::open(&store)?.list()? {
+                say(format_args!("{:10} {}  Harbor {version}, {images} container images", "bundle", sha256.short()));
+            }
             Ok(0)
         }
         Action::Verify => {
@@ -99,6 +103,14 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                         say(format_args!("{:10} {}  damaged: {words}", layer.name, layer.key.short()));
                     }
                 }
+            }
+            let (whole, broken) = Bundles::open(&store)?.verify()?;
+            if whole > 0 {
+                say(format_args!("{:10} {whole} layers of container images are whole", "bundle"));
+            }
+            for (diff_id, words) in broken {
+                damaged += 1;
+                say(format_args!("{:10} {}  damaged: {words}", "bundle", diff_id.short()));
             }
             if damaged == 0 {
                 return Ok(0);
@@ -120,13 +132,23 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                     store.forget(&layer)?;
                 }
             }
+            let bundles = Bundles::open(&store)?;
+            for (diff_id, words) in bundles.verify()?.1 {
+                say(format_args!("{:10} {}  removed: {words}", "bundle", diff_id.short()));
+                bundles.forget_layer(diff_id)?;
+            }
             let mut freed = 0;
             if let Some(days) = unused {
                 let age = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
                 let layers = store.forget_unused(age)?;
                 freed += Packages::open(&cache)?.remove_unused(age)?;
                 say(format_args!("removed {layers} layers that no build has used for {days} days"));
+                let unpacked = bundles.forget_unused(age)?;
+                if unpacked > 0 {
+                    say(format_args!("removed {unpacked} bundles that no build has used for {days} days"));
+                }
             }
+            bundles.sweep()?;
             freed += store.sweep()?;
             say(format_args!("freed {}", report::size(freed)));
             Ok(0)

@@ -3,6 +3,7 @@
 
 mod boot;
 mod build;
+mod bundle;
 mod cache;
 mod check;
 mod events;
@@ -53,11 +54,16 @@ enum Command {
     Check(check::CheckArgs),
     /// Print the cloud-init user-data that delivers a node config
     UserData(user_data::UserDataArgs),
+    /// Show what is in a Harbor bundle, and check it as a build does
+    Bundle(bundle::BundleArgs),
     /// List, verify or clean the cache
     Cache(cache::CacheArgs),
     /// Inside the user namespace: carry out a plan given on standard input
     #[command(name = build::COMMAND, hide = true)]
     Build,
+    /// Inside the user namespace: look into a bundle
+    #[command(name = bundle::COMMAND, hide = true)]
+    BundleInside(bundle::BundleArgs),
     /// Inside the user namespace: carry out a cache command
     #[command(name = cache::COMMAND, hide = true)]
     CacheInside(cache::CacheArgs),
@@ -191,8 +197,10 @@ fn run(cli: &Cli) -> Result<u8> {
             events::listen(Mode::Plain, cli.verbose);
             user_data::run(args)
         }
+        Command::Bundle(args) => bundle::outside(args),
         Command::Cache(args) => cache::outside(args),
         Command::Build => build::inside(),
+        Command::BundleInside(args) => bundle::inside(args),
         Command::CacheInside(args) => cache::inside(args),
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::assemble::Disk;
 use crate::bake::store::Layer;
 use crate::plan::Plan;
 use crate::plan::lock::Package;
@@ -34,6 +35,8 @@ pub struct Manifest {
     pub root_hash: Digest,
     /// The kernel's command line.
     pub command_line: String,
+    /// The state file system.
+    pub state: ManifestState,
     /// The image's layers, bottom first, then the initrd.
     pub layers: Vec<ManifestLayer>,
     /// Key of the tools that made file systems, boot loader and initrd.
@@ -42,6 +45,16 @@ pub struct Manifest {
     pub artifacts: Vec<Artifact>,
     /// Every package of the image, sorted by name.
     pub packages: Vec<Package>,
+}
+
+/// The state file system in the manifest; its length is the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestState {
+    /// What the spec asks for, `disk.var.size`, in bytes.
+    pub size: u64,
+    /// What the container images of the bundle take on top, in bytes.
+    pub images: u64,
 }
 
 /// A layer in the manifest.
@@ -75,7 +88,7 @@ pub struct Artifact {
 impl Manifest {
     /// A manifest without artifacts yet.
     #[must_use]
-    pub fn new(plan: &Plan, layers: &[&Layer], root_hash: Digest, command_line: &str) -> Self {
+    pub fn new(plan: &Plan, layers: &[&Layer], disk: &Disk) -> Self {
         let mut packages: Vec<Package> = plan.layers.iter().flat_map(|layer| layer.packages.iter().cloned()).collect();
         packages.sort();
         let layers = layers
@@ -93,8 +106,9 @@ impl Manifest {
             image: plan.image.clone(),
             epoch: plan.epoch,
             disk: plan.disk,
-            root_hash,
-            command_line: command_line.into(),
+            root_hash: disk.root_hash,
+            command_line: disk.command_line.clone(),
+            state: ManifestState { size: plan.image.disk.var_size.0, images: disk.images_size },
             layers,
             tools: plan.tools.key,
             artifacts: Vec::new(),
@@ -180,7 +194,7 @@ pub(super) mod tests {
         let artifact = format!(r#"{{"file": {file}, "format": "raw", "size": 3, "sha256": "{raw}"}}"#);
         let text = format!(
             r#"{{"version": 1, "habuild": "0.1.0", "image": {IMAGE}, "epoch": 1700000000, "disk": "{key}",
-                "root_hash": "{key}", "command_line": "", "layers": [], "tools": "{key}", "packages": [],
+                "root_hash": "{key}", "command_line": "", "state": {{"size": 1, "images": 0}}, "layers": [], "tools": "{key}", "packages": [],
                 "artifacts": [{artifact}]}}"#
         );
         serde_json::from_str(&text).unwrap()

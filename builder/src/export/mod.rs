@@ -35,7 +35,7 @@ type Convert = fn(&Disk, &mut File, &mut dyn FnMut(u64, u64)) -> Result<()>;
 pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&str, &str)) -> Result<Vec<PathBuf>> {
     let staging = Staging::new(directory)?;
     let layers: Vec<_> = baked.layers.iter().chain(std::iter::once(&baked.initrd)).collect();
-    let mut manifest = Manifest::new(plan, &layers, disk.root_hash, &disk.command_line);
+    let mut manifest = Manifest::new(plan, &layers, disk);
     for format in &plan.image.artifacts.formats {
         let artifact = write(*format, plan, disk, &staging.path)?;
         manifest.artifacts.push(artifact);

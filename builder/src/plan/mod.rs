@@ -76,17 +76,28 @@ impl Plan {
         Ok(Self { image, epoch: lock.epoch, layers, tools, initrd, disk })
     }
 
+    /// The Harbor bundle, if a layer unpacks one.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&PlannedBundle> {
+        bundle_of(&self.layers)
+    }
+
     /// Every layer that is baked, the tools first.
     pub fn all_layers(&self) -> impl Iterator<Item = &PlannedLayer> {
         std::iter::once(&self.tools).chain(&self.layers)
     }
 }
 
+fn bundle_of(layers: &[PlannedLayer]) -> Option<&PlannedBundle> {
+    layers.iter().flat_map(|layer| &layer.steps).find_map(|step| match step {
+        Step::Bundle(bundle) => Some(bundle),
+        _ => None,
+    })
+}
+
 /// In a plan a bundle is a name and a digest: where its file lies on this host is nobody else's business.
 fn resolve_bundle(image: &mut ImageSpec, layers: &[PlannedLayer]) {
-    let steps = layers.iter().flat_map(|layer| &layer.steps);
-    let planned = steps.filter_map(|step| if let Step::Bundle(bundle) = step { Some(bundle) } else { None }).next();
-    if let (Some(harbor), Some(PlannedBundle { sha256, from })) = (&mut image.harbor, planned) {
+    if let (Some(harbor), Some(PlannedBundle { sha256, from })) = (&mut image.harbor, bundle_of(layers)) {
         harbor.sha256 = Some(*sha256);
         if let BundleSource::File(path) = from {
             harbor.bundle = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

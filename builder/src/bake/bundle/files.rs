@@ -1,5 +1,6 @@
-//! Unpacks a bundle's archive: its own files into a directory, its image archive into Docker's store.
+//! Unpacks a bundle's archive: its own files into a directory, the layers of its image archive into the cache.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write as _};
@@ -13,10 +14,11 @@ use contract::harbor::{self, COMPOSE_FILE, Generation, Version};
 use flate2::read::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
-use crate::bake::docker;
+use crate::bake::docker::{self, Archive, Images};
 use crate::bake::foreign::{Filled, Put, bad, inside, reading, shown};
 use crate::bake::pack;
 use crate::bake::tarstream::{Entry, Kind, TarStream};
+use crate::sys::digest::Digest;
 
 /// The directory that every bundle has at its top.
 const TOP: &str = "harbor";
@@ -28,14 +30,22 @@ const LONGEST_COMPOSE: u64 = 1 << 20;
 pub(super) struct Contents {
     pub(super) version: Version,
     pub(super) generation: Generation,
-    /// The images' names, sorted.
-    pub(super) images: Vec<String>,
+    pub(super) archive: Archive,
 }
 
-/// Reads the tar `source` to its end: files go below `to`, images into the store at `docker`.
-pub(super) fn unpack(source: impl Read + Send, to: &Path, docker: &Path) -> Result<Contents> {
+/// Where the container images' layers go, and what is known of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layers<'a> {
+    pub(super) cache: &'a Images,
+    /// What names meant in earlier archives.
+    pub(super) known: &'a BTreeMap<String, Digest>,
+    pub(super) scratch: &'a Path,
+}
+
+/// Reads the tar `source` to its end: its files go below `to`.
+pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) -> Result<Contents> {
     let mut files = Files { to, filled: Filled::default(), directories: Vec::new(), compose: None };
-    let mut archive: Option<(String, Version, Generation, Vec<String>)> = None;
+    let mut archive: Option<(String, Version, Generation, Archive)> = None;
     let mut tar = TarStream::new(source, "the file");
     let mut empty = true;
     while let Some(entry) = tar.next_entry()? {
@@ -49,7 +59,7 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, docker: &Path) -> Resu
                 }
                 let (version, generation) = version(&name)?;
                 let what = format!("its image archive {TOP}/{name}");
-                let images = load(&mut tar, &what, docker)?;
+                let images = load(&mut tar, &what, layers)?;
                 archive = Some((name, version, generation, images));
             }
         }
@@ -60,12 +70,17 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, docker: &Path) -> Resu
     // The rest of the file is a part of it: its checksum stands at its end.
     tar.finish(|_| Ok(()))?;
     files.settle()?;
-    let archive = archive.ok_or_else(|| bad(format!("it has no image archive {TOP}/harbor.VERSION.tar.gz")))?;
-    let (_, version, generation, images) = archive;
+    let archive = archive.ok_or_else(|| {
+        bad(format!(
+            "it has no image archive {TOP}/harbor.VERSION.tar.gz: is it the online installer? The offline one has it"
+        ))
+    })?;
+    let (_, version, generation, archive) = archive;
     let compose = files.compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE_FILE}")))?;
     let named = harbor::images(&compose)
         .map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
-    let missing: Vec<&String> = named.iter().filter(|name| !images.contains(name)).collect();
+    let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
+    let missing: Vec<&String> = named.iter().filter(|name| !holds(name)).collect();
     if let Some(first) = missing.first() {
         let others = match missing.len() {
             1 => String::new(),
@@ -73,7 +88,7 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, docker: &Path) -> Resu
         };
         return Err(bad(format!("{TOP}/{COMPOSE_FILE} names image {first}{others}, which its image archive lacks")));
     }
-    Ok(Contents { version, generation, images })
+    Ok(Contents { version, generation, archive })
 }
 
 /// The name of the entry that holds the container images, if this is it.
@@ -97,10 +112,10 @@ fn version(name: &str) -> Result<(Version, Generation)> {
 }
 
 /// The image archive, decompressed in a thread.
-fn load(tar: &mut (impl Read + Send), what: &str, docker: &Path) -> Result<Vec<String>> {
+fn load(tar: &mut (impl Read + Send), what: &str, layers: Layers<'_>) -> Result<Archive> {
     thread::scope(|scope| {
         let (images, thread) = read_ahead(scope, MultiGzDecoder::new(tar));
-        let loaded = docker::load(images, what, docker);
+        let loaded = docker::read(images, what, layers.cache, layers.known, layers.scratch);
         // Joined by the scope; a panic in it must not pass for a good archive.
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         loaded

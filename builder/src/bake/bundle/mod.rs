@@ -1,60 +1,97 @@
-//! The Harbor bundle at bake time: read once, checked, its files in `/usr/share/habuild/bundle`, its container images
-//! in Docker's store.
+//! The Harbor bundle at bake time: read once, checked, kept in the cache; its files go into the layer that asks for them,
+//! its container images into the state file system.
 //!
 //! Invariant: memory does not grow with the bundle's length; a bundle that is refused is named, with what is wrong.
 
 mod files;
+mod kept;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use contract::harbor::{Record, SCHEMA};
+use contract::harbor::{ImageList, ImageRecord, Record, SCHEMA};
 use flate2::read::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
+use crate::bake::copy;
+use crate::bake::docker::{self, Images, OtherLayer};
 use crate::bake::foreign::Bad;
 use crate::bake::packages::Packages;
 use crate::bake::pinned;
 use crate::bake::rootfs::Rootfs;
+use crate::bake::store::Store;
 use crate::plan::layer::{BundleSource, PlannedBundle};
 use crate::report::{Failure, Fault};
 use crate::sys::digest::{Digest, Hashing};
+use crate::sys::file;
+
+use files::Layers;
+pub use kept::{Bundle, Bundles};
 
 /// The bundle's files in the image.
 pub const FILES: &str = "/usr/share/habuild/bundle";
 /// What the image says of its bundle.
 pub const RECORD: &str = "/usr/share/habuild/bundle.json";
-/// Docker's data.
-pub const DOCKER: &str = "/var/lib/docker";
+/// What the image says of the container images in Docker's store.
+pub const IMAGES: &str = "/usr/share/habuild/images.json";
 
 const REMEDY: &str = "fetch the offline installer again, and compare its digest";
 
-/// Unpacks the planned bundle into `root`.
-pub fn bake(bundle: &PlannedBundle, root: &Rootfs, cache: &Packages, offline: bool) -> Result<()> {
-    match &bundle.from {
-        BundleSource::File(path) => unpack(path, &path.display().to_string(), bundle.sha256, root),
+/// The planned bundle, unpacked in the cache; and whether it was there already.
+pub fn take(bundle: &PlannedBundle, store: &Store, packages: &Packages, offline: bool) -> Result<(Bundle, bool)> {
+    let bundles = Bundles::open(store)?;
+    let _lock = bundles.lock(bundle.sha256)?;
+    if let Some(found) = bundles.find(bundle.sha256)? {
+        return Ok((found, true));
+    }
+    let unpacked = match &bundle.from {
+        BundleSource::File(path) => unpack(path, &path.display().to_string(), bundle.sha256, store),
         BundleSource::Url(url) => {
-            let path = pinned::fetch(cache, url, bundle.sha256, offline)?;
-            unpack(&path, url, bundle.sha256, root)
+            let path = pinned::fetch(packages, url, bundle.sha256, offline)?;
+            unpack(&path, url, bundle.sha256, store)
         }
+    };
+    Ok((unpacked?, false))
+}
+
+/// Unpacks the bundle in the file `path`, which people know as `called`, into the cache of `store`.
+pub fn unpack(path: &Path, called: &str, sha256: Digest, store: &Store) -> Result<Bundle> {
+    let (bundles, cache) = (Bundles::open(store)?, Images::open(store)?);
+    let known = bundles.names()?;
+    match unpack_once(path, called, sha256, store, &cache, &known) {
+        Err(error) if error.chain().any(|cause| cause.is::<OtherLayer>()) => {
+            unpack_once(path, called, sha256, store, &cache, &BTreeMap::new())
+        }
+        outcome => outcome,
     }
 }
 
-/// Unpacks the bundle in the file `path`, which people know as `called`, into `root`.
-pub fn unpack(path: &Path, called: &str, sha256: Digest, root: &Rootfs) -> Result<()> {
-    let (to, docker) = (root.make_directory(FILES)?, root.make_directory(DOCKER)?);
+fn unpack_once(
+    path: &Path,
+    called: &str,
+    sha256: Digest,
+    store: &Store,
+    cache: &Images,
+    known: &BTreeMap<String, Digest>,
+) -> Result<Bundle> {
     let refused = |words: &str| Failure::new(Fault::Input, format!("bundle {called}: {words}"));
     let file = File::open(path).map_err(|error| refused("cannot be read").because(error))?;
     if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
         return Err(refused("the file is empty").remedy(REMEDY).into());
     }
+    let scratch = store.scratch()?;
+    let (directory, incoming) = (scratch.directory("bundle")?, scratch.directory("incoming")?);
+    let to = directory.join(kept::FILES);
+    file::make_directory_with_mode(&to, 0o755)?;
+    let layers = Layers { cache, known, scratch: &incoming };
     let source = BufReader::with_capacity(1 << 20, Hashing::new(file));
     let (unpacked, source) = thread::scope(|scope| {
         let (ahead, thread) = read_ahead(scope, MultiGzDecoder::new(source));
-        let unpacked = files::unpack(ahead, &to, &docker);
+        let unpacked = files::unpack(ahead, &to, layers);
         let source = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok::<_, anyhow::Error>((unpacked, source))
     })?;
@@ -68,9 +105,28 @@ pub fn unpack(path: &Path, called: &str, sha256: Digest, root: &Rootfs) -> Resul
     if digest != sha256 {
         return Err(refused("changed since it was planned").remedy("run the build again").into());
     }
-    let files::Contents { version, generation, images } = contents;
-    let record = Record { schema: SCHEMA, version, generation, images };
-    let mut text = serde_json::to_string(&record).context("a record that cannot be written")?;
+    Bundles::open(store)?.keep(sha256, contents, &directory)
+}
+
+/// Puts the files of `bundle`, and what the node must know of it, into the root of a layer.
+pub fn install(bundle: &Bundle, root: &Rootfs) -> Result<()> {
+    copy::tree(&bundle.files, &root.make_directory(FILES)?)?;
+    let mut names: Vec<String> = bundle.images.iter().flat_map(|image| image.tags.clone()).collect();
+    names.sort();
+    let record =
+        Record { schema: SCHEMA, version: bundle.version.clone(), generation: bundle.generation, images: names };
+    write_json(root, RECORD, &record)?;
+    let of = |(image, (id, chains)): (&docker::Image, (Digest, Vec<Digest>))| ImageRecord {
+        id: id.to_string(),
+        names: image.tags.clone(),
+        chains: chains.iter().map(Digest::to_string).collect(),
+    };
+    let images = bundle.images.iter().zip(docker::chains(&bundle.images)).map(of).collect();
+    write_json(root, IMAGES, &ImageList { schema: SCHEMA, images })
+}
+
+fn write_json(root: &Rootfs, path: &str, value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string(value).context("a record that cannot be written")?;
     text.push('\n');
-    root.write(RECORD, text.as_bytes(), 0o644)
+    root.write(path, text.as_bytes(), 0o644)
 }

@@ -1,25 +1,26 @@
 //! Reads what `docker save` writes, once and in any order: layers are unpacked as they come, documents are kept.
 //!
+//! A layer that the cache has is only hashed. Which one it is, its name tells: in a digest, or by what the same name
+//! meant in an earlier archive.
+//!
 //! Two forms: `ID.json` and `ID/layer.tar`, where a layer may be a link to another one's; and since Docker 25
 //! `blobs/sha256/DIGEST`. Both have `manifest.json`, which leads to the rest.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map;
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{Chain, Cursor, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use flate2::read::MultiGzDecoder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::images::{Images, StoredLayer};
 use super::layer::{self, Unpacked};
 use crate::bake::foreign::{bad, fill, inside, reading, shown};
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::{Digest, Hashing};
-use crate::sys::file;
 
 /// No manifest or configuration is longer; they are held in memory.
 const LONGEST_DOCUMENT: u64 = 8 << 20;
@@ -31,33 +32,41 @@ const BLOBS: &str = "blobs/sha256/";
 const LAYER: &str = "/layer.tar";
 
 /// An image with everything that it needs found and checked.
-#[derive(Debug)]
-pub(super) struct Image {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
     /// The digest of the configuration.
-    pub(super) id: Digest,
-    /// The configuration, byte for byte.
-    pub(super) configuration: Vec<u8>,
-    /// The layers' digests, bottom first.
-    pub(super) layers: Vec<Digest>,
+    pub id: Digest,
     /// Names with tags.
-    pub(super) tags: Vec<String>,
-}
-
-/// A layer and the directory in which it lies.
-#[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) unpacked: Unpacked,
-    pub(super) at: PathBuf,
+    pub tags: Vec<String>,
+    /// The layers' digests, bottom first.
+    pub layers: Vec<Digest>,
+    /// The configuration, byte for byte.
+    pub configuration: String,
 }
 
 /// An archive that was read.
 #[derive(Debug)]
-pub(super) struct Archive {
+pub struct Archive {
     /// In the archive's order.
-    pub(super) images: Vec<Image>,
-    /// Every layer of the archive by the digest of its tar.
-    pub(super) layers: BTreeMap<Digest, Stored>,
+    pub images: Vec<Image>,
+    /// The layers of these images by the digest of their tar.
+    pub layers: BTreeMap<Digest, StoredLayer>,
+    /// Which layer each name in the archive means.
+    pub names: BTreeMap<String, Digest>,
 }
+
+/// A layer that is not the one that its name meant in an earlier archive, told when its bytes have gone by.
+#[derive(Debug)]
+pub struct OtherLayer;
+
+impl std::fmt::Display for OtherLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a name means another layer than before")
+    }
+}
+
+impl std::error::Error for OtherLayer {}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -78,17 +87,27 @@ struct RootFs {
 }
 
 /// What was found under a name.
-#[derive(Debug, Default)]
-struct Found {
+#[derive(Debug)]
+struct Found<'a> {
+    cache: &'a Images,
+    known: &'a BTreeMap<String, Digest>,
     layers: BTreeMap<String, Digest>,
     documents: BTreeMap<String, Vec<u8>>,
     links: BTreeMap<String, String>,
-    stored: BTreeMap<Digest, Stored>,
+    stored: BTreeMap<Digest, StoredLayer>,
 }
 
-/// Reads the tar `source`, called `what`; layers are unpacked into new directories below `scratch`.
-pub(super) fn read(source: impl Read, what: &str, scratch: &Path) -> Result<Archive> {
-    let mut found = Found::default();
+/// Reads the tar `source`, called `what`; layers that `cache` lacks are unpacked below `scratch` and kept there. `known`
+/// says what names meant in earlier archives; an [`OtherLayer`] asks for another try without it.
+pub fn read(
+    source: impl Read,
+    what: &str,
+    cache: &Images,
+    known: &BTreeMap<String, Digest>,
+    scratch: &Path,
+) -> Result<Archive> {
+    let (layers, documents, links, stored) = Default::default();
+    let mut found = Found { cache, known, layers, documents, links, stored };
     let mut tar = TarStream::new(source, what);
     let mut serial = 0;
     while let Some(entry) = tar.next_entry()? {
@@ -117,7 +136,7 @@ pub(super) fn read(source: impl Read, what: &str, scratch: &Path) -> Result<Arch
     found.images(what)
 }
 
-impl Found {
+impl Found<'_> {
     /// Takes a file of the archive by what it holds.
     fn take(&mut self, name: &str, entry: &Entry, tar: &mut impl Read, what: &str, at: &Path) -> Result<()> {
         let is_blob = name.starts_with(BLOBS);
@@ -143,19 +162,29 @@ impl Found {
             self.documents.insert(name.into(), document);
             return Ok(());
         }
-        let (unpacked, digest) = unpack(head, tar, &part, at)?;
+        let named = name.strip_prefix(BLOBS).and_then(Digest::parse);
+        let expected = self.known.get(name).copied().or(named);
+        let cached = expected.map_or(Ok(None), |diff_id| self.cache.find(diff_id))?;
+        let (stored, digest) = match cached {
+            Some(layer) => {
+                let (diff_id, digest) = hash(head, tar, &part)?;
+                if diff_id != layer.diff_id {
+                    // A blob's own digest is judged below.
+                    check_name(name, digest, &part)?;
+                    return Err(OtherLayer.into());
+                }
+                (layer, digest)
+            }
+            None => {
+                let (unpacked, digest) = unpack(head, tar, &part, at)?;
+                (self.cache.keep(unpacked, at)?, digest)
+            }
+        };
         if is_blob {
             check_name(name, digest, &part)?;
         }
-        let diff_id = unpacked.diff_id;
-        self.layers.insert(name.into(), diff_id);
-        match self.stored.entry(diff_id) {
-            // Twice the same.
-            btree_map::Entry::Occupied(_) => file::remove(at)?,
-            btree_map::Entry::Vacant(free) => {
-                free.insert(Stored { unpacked, at: at.into() });
-            }
-        }
+        self.layers.insert(name.into(), stored.diff_id);
+        self.stored.insert(stored.diff_id, stored);
         Ok(())
     }
 
@@ -181,7 +210,18 @@ impl Found {
         if images.is_empty() {
             return Err(bad(format!("{what} holds no image")));
         }
-        Ok(Archive { images, layers: self.stored })
+        let mut ids: BTreeMap<&str, Digest> = BTreeMap::new();
+        for image in &images {
+            for tag in &image.tags {
+                if ids.insert(tag, image.id).is_some_and(|other| other != image.id) {
+                    return Err(bad(format!("{what}: {tag} names two images")));
+                }
+            }
+        }
+        // Layers that belong to no image are nobody's.
+        let mut stored = self.stored;
+        stored.retain(|diff_id, _| images.iter().any(|image| image.layers.contains(diff_id)));
+        Ok(Archive { images, layers: stored, names: self.layers })
     }
 
     fn image(&self, entry: ManifestEntry, what: &str) -> Result<Image> {
@@ -212,26 +252,43 @@ impl Found {
             }
         }
         let layers = layers.iter().filter_map(|name| self.layers.get(self.resolve(name)).copied()).collect();
-        Ok(Image { id, configuration: configuration.clone(), layers, tags })
+        let configuration =
+            String::from_utf8(configuration.clone()).map_err(|_| refused(format!("{} is not UTF-8", entry.config)))?;
+        Ok(Image { id, tags, layers, configuration })
     }
 }
 
 /// Unpacks a layer, compressed or not; gives it and the digest of the file that held it.
 fn unpack<R: Read>(head: Vec<u8>, tar: Hashing<R>, part: &str, at: &Path) -> Result<(Unpacked, Digest)> {
+    decompressed(head, tar, part, |tar| layer::unpack(tar, part, at))
+}
+
+/// The digest of a layer's tar and that of the file that held it.
+fn hash<R: Read>(head: Vec<u8>, tar: Hashing<R>, part: &str) -> Result<(Digest, Digest)> {
+    decompressed(head, tar, part, |tar| {
+        let mut tar = Hashing::new(tar);
+        std::io::copy(&mut tar, &mut std::io::sink()).map_err(|error| reading(part, error))?;
+        Ok(tar.finish().0)
+    })
+}
+
+/// Hands a layer's tar to `take`; gives the digest of the file that held it too.
+fn decompressed<R: Read, T>(
+    head: Vec<u8>,
+    tar: Hashing<R>,
+    part: &str,
+    take: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<(T, Digest)> {
     let compressed = head.starts_with(&[0x1f, 0x8b]);
     if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return Err(bad(format!("{part} is compressed with zstd: not in this version")));
     }
     let mut whole: Chain<Cursor<Vec<u8>>, Hashing<R>> = Cursor::new(head).chain(tar);
-    let unpacked = if compressed {
-        layer::unpack(&mut MultiGzDecoder::new(&mut whole), part, at)
-    } else {
-        layer::unpack(&mut whole, part, at)
-    };
-    let unpacked = unpacked?;
+    let taken = if compressed { take(&mut MultiGzDecoder::new(&mut whole)) } else { take(&mut whole) };
+    let taken = taken?;
     std::io::copy(&mut whole, &mut std::io::sink()).map_err(|error| reading(part, error))?;
     let (_, tar) = whole.into_inner();
-    Ok((unpacked, tar.finish().0))
+    Ok((taken, tar.finish().0))
 }
 
 /// A file that is named after its digest must have it.
@@ -260,11 +317,6 @@ fn is_reference(text: &str) -> bool {
 /// The name and the tag of a reference that has one.
 pub(super) fn split_tag(text: &str) -> Option<(&str, &str)> {
     text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
-}
-
-/// Removes what `read` has unpacked and nobody took.
-pub(super) fn discard(scratch: &Path) -> Result<()> {
-    fs::remove_dir_all(scratch).with_context(|| format!("failed to remove {}", scratch.display()))
 }
 
 #[cfg(test)]

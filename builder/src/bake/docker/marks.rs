@@ -1,26 +1,20 @@
 //! What Docker's store needs and nobody can make in a user namespace: overlayfs' marks, devices, some owners and
 //! attributes.
 //!
-//! `bake` writes them to one list in the store, sorted, one a line; `assemble` carries them out in the file system that
-//! it makes, and leaves the list out. Paths are relative to the list's directory.
+//! The cache keeps one list a layer, sorted, one a line; `assemble` carries them out in the file system that it makes.
 //!
 //! Invariant: `parse(text(marks)) == marks`, and a line is printable ASCII.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-
-/// The directory of the image that holds the list.
-pub const DIRECTORY: &str = "/var/lib/docker/overlay2";
-/// The list's name in it.
-pub const FILE: &str = ".habuild-marks";
 
 /// One thing to be done to a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
-    /// Relative to [`DIRECTORY`].
+    /// Relative to whatever the list is about.
     pub path: PathBuf,
     /// What to do.
     pub what: What,
@@ -148,13 +142,6 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether a path of an image's tree belongs to a container image: its time is its own.
-#[must_use]
-pub fn is_content(path: &Path) -> bool {
-    let inside = path.strip_prefix(DIRECTORY.trim_start_matches('/'));
-    inside.is_ok_and(|inside| inside.components().nth(1).is_some_and(|part| part.as_os_str() == "diff"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,13 +165,5 @@ mod tests {
         assert!(text.starts_with("whiteout a\nwhiteout x/diff/a%20b%25%0a%ff%c3%bc\n"), "{text}");
         assert_eq!(parse(&text).unwrap(), marks);
         assert!(parse("whiteout a b\n").is_err() && parse("whiteout %4\n").is_err() && parse("x y\n").is_err());
-    }
-
-    #[test]
-    fn content_of_images_is_told() {
-        assert!(is_content(Path::new("var/lib/docker/overlay2/0a/diff/etc")));
-        assert!(is_content(Path::new("var/lib/docker/overlay2/0a/diff")));
-        assert!(!is_content(Path::new("var/lib/docker/overlay2/0a/link")));
-        assert!(!is_content(Path::new("usr/diff/x/diff")));
     }
 }

@@ -3,15 +3,22 @@
 //!
 //! JSON values one a line, in the tar's order: type 2 holds bytes, type 1 stands for the content of a file.
 
-use std::io::{BufWriter, Write};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder, write::GzEncoder};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::crc64::Crc64;
+use crate::bake::foreign::inside;
+use crate::sys::digest::{Digest, Hashing};
 
 /// One line, with the keys in Docker's order.
 #[derive(Debug, Serialize)]
@@ -83,6 +90,47 @@ impl<W: Write> SplitWriter<W> {
         self.position += 1;
         Ok(())
     }
+}
+
+/// What is read of a line.
+#[derive(Debug, Deserialize)]
+struct Part {
+    r#type: u8,
+    name: Option<String>,
+    name_raw: Option<String>,
+    #[serde(default)]
+    size: u64,
+    payload: Option<String>,
+}
+
+/// Makes a layer's tar again, of the file `split` and the files below `diff`, as Docker does to save it; gives the
+/// digest of the tar.
+pub(super) fn tar_again(split: &Path, diff: &Path) -> Result<Digest> {
+    let file = File::open(split).with_context(|| format!("failed to open {}", split.display()))?;
+    let lines = GzDecoder::new(BufReader::new(file));
+    let mut tar = Hashing::new(std::io::sink());
+    for part in serde_json::Deserializer::from_reader(lines).into_iter::<Part>() {
+        let part = part.with_context(|| format!("failed to read {}", split.display()))?;
+        let bytes = |text: Option<String>| STANDARD.decode(text.unwrap_or_default()).context("a line without bytes");
+        if part.r#type == 2 {
+            tar.write_all(&bytes(part.payload)?).context("failed to hash")?;
+        } else if part.size > 0 {
+            let name = match part.name {
+                Some(name) => OsString::from(name),
+                None => OsString::from_vec(bytes(part.name_raw)?),
+            };
+            let name = name.into_vec();
+            let start = name.iter().position(|byte| *byte != b'/').unwrap_or(name.len());
+            let path =
+                inside(Path::new(&OsString::from_vec(name[start..].to_vec()))).context("a name that leads out")?;
+            let path = diff.join(path);
+            let mut content = File::open(&path).with_context(|| format!("failed to open {}", path.display()))?;
+            let length =
+                std::io::copy(&mut content, &mut tar).with_context(|| format!("failed to read {}", path.display()))?;
+            ensure!(length == part.size, "{} has {length} bytes, the tar had {}", path.display(), part.size);
+        }
+    }
+    Ok(tar.finish().0)
 }
 
 #[cfg(test)]

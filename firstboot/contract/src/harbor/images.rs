@@ -15,18 +15,26 @@ struct Service {
     image: Option<String>,
 }
 
-/// The images of every service as Docker shows them, sorted.
+/// The services of a compose file, with their images as Docker shows them.
 ///
 /// # Errors
 /// Why the text is no compose file.
-pub fn images(text: &[u8]) -> Result<Vec<String>, String> {
+pub fn services(text: &[u8]) -> Result<BTreeMap<String, Option<String>>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
     let compose: Compose = serde_saphyr::from_str(text).map_err(|error| {
         // The first line says it; the rest shows the place.
         error.to_string().lines().next().unwrap_or_default().trim().to_owned()
     })?;
-    let mut images: Vec<String> =
-        compose.services.into_values().filter_map(|service| service.image).map(|image| familiar(&image)).collect();
+    let of = |(name, service): (String, Service)| (name, service.image.as_deref().map(familiar));
+    Ok(compose.services.into_iter().map(of).collect())
+}
+
+/// The images of every service as Docker shows them, sorted.
+///
+/// # Errors
+/// Why the text is no compose file.
+pub fn images(text: &[u8]) -> Result<Vec<String>, String> {
+    let mut images: Vec<String> = services(text)?.into_values().flatten().collect();
     images.sort();
     images.dedup();
     Ok(images)

@@ -16,8 +16,8 @@ use std::fmt;
 
 pub use cfg::must_reset;
 pub use compose::{container, start_order};
-pub use images::images;
-pub use record::{Record, SCHEMA};
+pub use images::{images, services};
+pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use version::{Generation, Version};
 
 use crate::schema::NodeConfig;

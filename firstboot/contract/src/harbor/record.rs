@@ -1,4 +1,4 @@
-//! `bundle.json`: what the bake found out about the bundle, for the node.
+//! `bundle.json` and `images.json`: what the bake found out about the bundle, for the node.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,4 +20,26 @@ pub struct Record {
     /// The container images in Docker's store, by name and tag.
     #[serde(default)]
     pub images: Vec<String>,
+}
+
+/// The container images in Docker's store as they were baked: what a node compares its own store with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageList {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// In the archive's order.
+    pub images: Vec<ImageRecord>,
+}
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRecord {
+    /// The SHA-256 digest of its configuration, which Docker calls it by.
+    pub id: String,
+    /// Its names with tags.
+    pub names: Vec<String>,
+    /// The chain id of each of its layers, bottom first.
+    pub chains: Vec<String>,
 }

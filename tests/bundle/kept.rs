@@ -1,0 +1,121 @@
+//! What the cache keeps of bundles: layers once, found again, and judged.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use habuild::bake::bundle::{self, Bundles};
+use habuild::bake::store::Store;
+use habuild::plan::layer::{BundleSource, PlannedBundle};
+use habuild::sys::digest::Digest;
+use tempfile::TempDir;
+
+use super::make::{Image, Tar, bundle, save, save_blobs, save_with};
+use super::unpack_with;
+
+const TAG: &str = "vmware/app:v1";
+
+fn layer(content: &str) -> Vec<u8> {
+    Tar::new().file("words", content).finish()
+}
+
+/// A cache, and the layer's directory in it.
+fn cache() -> (TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    (directory, store)
+}
+
+fn inode(cache: &TempDir, layer: &[u8]) -> u64 {
+    fs::metadata(cache.path().join(format!("images/{}/diff/words", Digest::of(layer)))).unwrap().ino()
+}
+
+fn unpack(store: &Store, version: &str, saved: &[u8]) -> super::Unpacked {
+    unpack_with(tempfile::tempdir().unwrap(), store, &bundle(version, &[TAG], saved)).unwrap()
+}
+
+#[test]
+fn what_bundles_share_is_unpacked_once() {
+    let (base, first, second) = (layer("base"), layer("1"), layer("2"));
+    for archive in
+        [save as fn(&[Image]) -> Vec<u8>, |images| save_blobs(images, false), |images| save_blobs(images, true)]
+    {
+        let (cache, store) = cache();
+        let one = unpack(&store, "v1.1.1", &archive(&[Image::new(TAG, &[&base, &first])]));
+        let made = inode(&cache, &base);
+        let other = unpack(&store, "v1.1.2", &archive(&[Image::new(TAG, &[&base, &second])]));
+        assert_eq!(inode(&cache, &base), made);
+        let of = |unpacked: &super::Unpacked| unpacked.bundle.layers.keys().copied().collect::<Vec<_>>();
+        assert!(of(&one).contains(&Digest::of(&base)) && of(&other).contains(&Digest::of(&base)));
+        assert!(of(&other).contains(&Digest::of(&second)) && !of(&other).contains(&Digest::of(&first)));
+    }
+}
+
+/// The names of old archives are ids that another archive may use for something else: what its bytes say counts.
+#[test]
+fn a_name_that_means_another_layer_is_read_again() {
+    let (cache, store) = cache();
+    unpack(&store, "v1.1.1", &save(&[Image::new(TAG, &[&layer("old")])]));
+    let new = unpack(&store, "v1.1.2", &save(&[Image::new(TAG, &[&layer("new")])]));
+    assert_eq!(new.bundle.layers.keys().copied().collect::<Vec<_>>(), [Digest::of(&layer("new"))]);
+    assert_ne!(inode(&cache, &layer("old")), inode(&cache, &layer("new")));
+    // And a bundle that is wrong is refused as it would be without a cache.
+    let wrong = save_with(&[Image::new(TAG, &[&layer("old")])], |manifest| {
+        manifest[0]["Layers"] = serde_json::json!([]);
+    });
+    let error = unpack_with(tempfile::tempdir().unwrap(), &store, &bundle("v1.1.3", &[TAG], &wrong)).unwrap_err();
+    assert!(error.to_string().contains("it has 0 layers, its configuration names 1"), "{error:#}");
+}
+
+fn plan(path: &Path) -> PlannedBundle {
+    let (sha256, _) = Digest::of_file(path).unwrap();
+    PlannedBundle { sha256, from: BundleSource::File(path.into()) }
+}
+
+#[test]
+fn a_damaged_layer_is_seen_and_made_again() {
+    let (cache, store) = cache();
+    let packages = habuild::bake::packages::Packages::open(cache.path()).unwrap();
+    let file = cache.path().join("harbor.tgz");
+    fs::write(&file, bundle("v1.1.2", &[TAG], &save(&[Image::new(TAG, &[&layer("words")])]))).unwrap();
+    let take = || bundle::take(&plan(&file), &store, &packages, true).unwrap();
+    let bundles = Bundles::open(&store).unwrap();
+    assert!(!take().1 && take().1, "made, then found");
+    assert_eq!(bundles.verify().unwrap(), (1, Vec::new()));
+    let diff_id = Digest::of(&layer("words"));
+    fs::write(cache.path().join(format!("images/{diff_id}/diff/words")), "swords").unwrap();
+    let (whole, damaged) = bundles.verify().unwrap();
+    assert_eq!((whole, damaged.len(), damaged[0].0), (0, 1, diff_id));
+    bundles.forget_layer(diff_id).unwrap();
+    assert!(!take().1, "made again");
+    assert_eq!(bundles.verify().unwrap(), (1, Vec::new()));
+}
+
+#[test]
+fn a_bundle_of_an_earlier_boot_counts_as_none_and_is_swept() {
+    let (cache, store) = cache();
+    let packages = habuild::bake::packages::Packages::open(cache.path()).unwrap();
+    let file = cache.path().join("harbor.tgz");
+    fs::write(&file, bundle("v1.1.2", &[TAG], &save(&[Image::new(TAG, &[&layer("words")])]))).unwrap();
+    let take = || bundle::take(&plan(&file), &store, &packages, true).unwrap();
+    take();
+    let bundles = Bundles::open(&store).unwrap();
+    bundles.sweep().unwrap();
+    assert!(take().1, "what a bundle uses stays");
+    let record =
+        fs::read_dir(cache.path().join("bundles")).unwrap().next().unwrap().unwrap().path().join("bundle.json");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let text = fs::read_to_string(&record).unwrap().replace(boot.trim(), "another boot");
+    fs::write(&record, text).unwrap();
+    assert!(!take().1, "made again");
+    let text = fs::read_to_string(&record).unwrap().replace(boot.trim(), "another boot");
+    fs::write(&record, text).unwrap();
+    bundles.sweep().unwrap();
+    assert_eq!(
+        fs::read_dir(cache.path().join("images"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().path().is_dir())
+            .count(),
+        0
+    );
+}
