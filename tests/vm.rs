@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#[path = "kit/alone.rs"]
-mod alone;
 #[path = "kit/boot.rs"]
 mod boot;
 #[path = "vm/checks.rs"]
@@ -19,6 +17,8 @@ mod driver;
 mod journal;
 #[path = "kit/machine.rs"]
 mod machine;
+#[path = "kit/turns.rs"]
+mod turns;
 #[path = "vm/waits.rs"]
 mod waits;
 
@@ -27,12 +27,12 @@ use std::time::Duration;
 use habuild::boot::{Options, Until};
 use habuild::spec::image::Firmware;
 
-use alone::alone;
 use machine::{Node, image, options};
+use turns::turn;
 
 #[test]
 fn noble_bios() {
-    let _alone = alone();
+    let _turn = turn(1);
     let mut node = boot("HABUILD_VM_NOBLE", Firmware::Bios);
     let mut failures = checks::all(&mut node, Firmware::Bios);
     let before = identity(&node);
@@ -48,13 +48,13 @@ fn noble_bios() {
 
 #[test]
 fn noble_uefi() {
-    let _alone = alone();
+    let _turn = turn(1);
     report(&checks::all(&mut boot("HABUILD_VM_NOBLE", Firmware::Uefi), Firmware::Uefi));
 }
 
 #[test]
 fn bookworm_bios() {
-    let _alone = alone();
+    let _turn = turn(1);
     report(&checks::all(&mut boot("HABUILD_VM_BOOKWORM", Firmware::Bios), Firmware::Bios));
 }
 
@@ -80,7 +80,7 @@ fn bookworm_is_ready_without_anything() {
 }
 
 fn ready(name: &str) {
-    let _alone = alone();
+    let _turn = turn(1);
     let options = options(&image(name), Firmware::Bios);
     habuild::boot::run(&Options { until: Some(Until::Ready), timeout: Duration::from_secs(900), ..options }).unwrap();
 }

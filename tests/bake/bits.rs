@@ -12,8 +12,8 @@ use habuild::export::manifest::Manifest;
 use super::caches::{copy_packages, full};
 use super::people::{USER, as_user, elsewhere, root_command};
 use super::small;
-use crate::alone::alone;
 use crate::places::{copy_project, run};
+use crate::turns::turn;
 
 /// What surrounds the build of the other one.
 const THERE: &str = "umask 077; export LC_ALL=de_DE.UTF-8 LANG=tr_TR.UTF-8 TZ=Pacific/Chatham; cd /";
@@ -21,7 +21,7 @@ const THERE: &str = "umask 077; export LC_ALL=de_DE.UTF-8 LANG=tr_TR.UTF-8 TZ=Pa
 #[test]
 fn root_and_an_ordinary_user_bake_the_same_bits() {
     let whole = full();
-    let _alone = alone();
+    let _turn = turn(2);
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let at = |name: &str| dir.path().join(name);
     copy_project(dir.path());

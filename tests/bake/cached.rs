@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::caches::{assert_whole, assert_written, copying, layer, sharing, warm};
 use super::people::failure;
-use crate::alone::alone;
 use crate::places::{Place, run};
+use crate::turns::turn;
 
 /// The results of the events of `habuild image --json`, by name.
 fn results(place: &Place, more: &[&str]) -> Vec<(String, String)> {
@@ -38,7 +38,7 @@ fn a_command_runs_as_root_of_the_image_in_surroundings_of_its_own() {
 #[test]
 fn a_second_run_does_nothing_and_a_changed_artifact_is_noticed() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let place = sharing();
     let unchanged = [("harbor-node".to_owned(), "unchanged".to_owned())];
     assert!(results(&place, &[]).contains(&("qcow2".into(), "written".into())));
@@ -66,7 +66,7 @@ fn a_second_run_does_nothing_and_a_changed_artifact_is_noticed() {
 #[test]
 fn two_builds_at_once_and_a_gc_between_them() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let (one, two) = (sharing(), sharing());
     for place in [&one, &two] {
         place.change_last_layer("two at once");
@@ -95,7 +95,7 @@ fn two_builds_at_once_and_a_gc_between_them() {
 #[test]
 fn a_damaged_layer_is_found_removed_and_made_again() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let place = copying();
     let [_, tar] = layer(&place, "firstboot");
     let mut bytes = fs::read(&tar).unwrap();
@@ -123,7 +123,8 @@ fn a_damaged_layer_is_found_removed_and_made_again() {
     let removed = run(place.habuild("cache").arg("gc"));
     assert!(removed.contains("firstboot") && removed.contains("is missing"), "{removed}");
     run(place.locked("image").arg("--offline").arg("--verify"));
-    run(place.locked("image").args(["--offline", "--format", "raw"]));
+    fs::remove_dir_all(place.path("out")).unwrap();
+    run(place.locked("image").arg("--offline"));
     assert_whole(&place);
     let listed = run(place.habuild("cache").arg("list"));
     assert_eq!(listed.lines().filter(|line| line.starts_with("firstboot")).count(), 1, "{listed}");

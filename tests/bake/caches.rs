@@ -11,8 +11,8 @@ use habuild::plan::lock::Lock;
 use serde_json::Value;
 
 use super::small;
-use crate::alone::alone;
 use crate::places::{Place, copy_project, habuild, project, run};
+use crate::turns::turn;
 
 /// The cache of the person who runs the tests: packages that it has are not fetched again.
 fn own_packages() -> Option<PathBuf> {
@@ -101,7 +101,7 @@ pub(crate) fn warm() -> &'static Place {
     static WARM: OnceLock<()> = OnceLock::new();
     let locked = locked();
     WARM.get_or_init(|| {
-        let _alone = alone();
+        let _turn = turn(2);
         if let Some(packages) = own_packages() {
             lend(&packages, &locked.cache.join("packages"));
         }

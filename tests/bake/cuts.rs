@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::caches::{assert_whole, copying, lend, sharing, warm};
-use crate::alone::alone;
+use super::caches::{assert_whole, copying, lend, warm};
 use crate::places::{Place, run};
+use crate::turns::turn;
 
 /// Runs a build and sends it `signal` at its event number `at`. `None` when it ended before, else its exit code or -1.
 fn cut(place: &Place, at: usize, signal: Signal) -> Option<i32> {
@@ -50,7 +50,7 @@ fn assert_no_process(place: &Place) {
 #[test]
 fn a_build_that_is_killed_at_any_event_loses_nothing() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let place = copying();
     lend(&warm().cache.join("packages"), &place.cache.join("packages"));
     let (keys, mut cuts) = (place.keys(), 0);
@@ -83,8 +83,9 @@ fn a_build_that_is_killed_at_any_event_loses_nothing() {
 #[test]
 fn ctrl_c_and_sigterm_end_a_build_cleanly() {
     warm();
-    let _alone = alone();
-    let place = sharing();
+    let _turn = turn(2);
+    // A cache of its own, so that no other test's processes are taken for this one's.
+    let place = copying();
     for (round, signal) in [Signal::SIGINT, Signal::SIGTERM].into_iter().enumerate() {
         place.change_last_layer(&format!("round {round}"));
         // The squashfs is being made.

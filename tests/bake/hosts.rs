@@ -10,9 +10,9 @@ use habuild::export::manifest::Manifest;
 
 use super::caches::{assert_whole, assert_written, copy_packages, lend_tools, sharing, warm};
 use super::people::{as_user, failure, root_command};
-use crate::alone::alone;
 use crate::mirror::{Manner, Mirror};
 use crate::places::{Place, habuild, run};
+use crate::turns::turn;
 
 /// habuild with `directory` on a file system with these options and a copy of `content`. The mount ends with the
 /// process.
@@ -30,7 +30,7 @@ fn on_a_disk(directory: &Path, options: &str, content: &Path, habuild: &Command)
 #[test]
 fn a_full_disk_under_the_output() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let place = sharing();
     let mut command = on_a_disk(&place.path("out"), "size=100m", &place.path("empty"), &place.locked("image"));
     let (code, message) = failure(&mut command);
@@ -42,7 +42,7 @@ fn a_full_disk_under_the_output() {
 #[test]
 fn a_full_disk_under_the_cache() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let place = sharing();
     let small = place.path("small");
     let mut habuild = self::habuild(&place.root);
@@ -62,7 +62,7 @@ fn a_full_disk_under_the_cache() {
 #[test]
 fn a_cache_on_a_restricted_disk_with_a_blank_in_its_path() {
     warm();
-    let _alone = alone();
+    let _turn = turn(2);
     let place = sharing();
     let disk = place.path("a disk");
     let mut habuild = self::habuild(&place.root);

@@ -6,9 +6,9 @@ use habuild::plan::lock::Lock;
 
 use super::caches::{assert_whole, copying, sharing, warm};
 use super::people::failure;
-use crate::alone::alone;
 use crate::mirror::{Manner, Mirror};
 use crate::places::{Place, run};
+use crate::turns::turn;
 
 /// A project whose cache lacks the ceph layer and every package, and an archive for it.
 fn place(manner: Manner) -> (Place, Mirror) {
@@ -19,7 +19,8 @@ fn place(manner: Manner) -> (Place, Mirror) {
 
 #[test]
 fn a_mirror_that_goes_down_half_way() {
-    let _alone = alone_after_warm();
+    warm();
+    let _turn = turn(2);
     let (place, mirror) = self::place(Manner::DownAfter(2));
     let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url()]));
     assert_eq!(code, 4, "{message}");
@@ -39,7 +40,8 @@ fn a_mirror_that_goes_down_half_way() {
 
 #[test]
 fn a_package_with_a_wrong_byte() {
-    let _alone = alone_after_warm();
+    warm();
+    let _turn = turn(2);
     let (place, mirror) = self::place(Manner::Wrong("jq"));
     let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url()]));
     assert_eq!(code, 4, "{message}");
@@ -49,7 +51,8 @@ fn a_package_with_a_wrong_byte() {
 
 #[test]
 fn a_version_that_is_gone_and_the_snapshot_that_has_it() {
-    let _alone = alone_after_warm();
+    warm();
+    let _turn = turn(2);
     let (place, mirror) = self::place(Manner::Dropped("jq"));
     let (code, message) = failure(place.locked("image").args(["--mirror", &mirror.url()]));
     assert_eq!(code, 4, "{message}");
@@ -65,7 +68,8 @@ fn a_version_that_is_gone_and_the_snapshot_that_has_it() {
 
 #[test]
 fn offline_names_everything_that_is_missing() {
-    let _alone = alone_after_warm();
+    warm();
+    let _turn = turn(2);
     let place = copying();
     place.forget(&["docker", "firstboot"]);
     let (code, message) = failure(place.locked("image").arg("--offline"));
@@ -80,7 +84,8 @@ fn offline_names_everything_that_is_missing() {
 
 #[test]
 fn a_package_that_does_not_exist() {
-    let _alone = alone_after_warm();
+    warm();
+    let _turn = turn(2);
     let place = sharing();
     let layer = place.path("layers/docker/layer.toml");
     let text = fs::read_to_string(&layer).unwrap();
@@ -94,7 +99,8 @@ fn a_package_that_does_not_exist() {
 
 #[test]
 fn a_lock_for_something_else() {
-    let _alone = alone_after_warm();
+    warm();
+    let _turn = turn(2);
     let place = sharing();
     let (code, message) = failure(place.locked("image").args(["--base", "debian:bookworm"]));
     assert_eq!(code, 2, "{message}");
@@ -111,10 +117,4 @@ fn locked_packages(layers: &[&str]) -> Vec<String> {
     let lock: Lock = toml::from_str(&fs::read_to_string(&warm().lock).unwrap()).unwrap();
     let packages = layers.iter().flat_map(|&layer| &lock.layers[layer].packages);
     packages.map(|package| package.name.clone()).collect()
-}
-
-/// Builds one at a time; the warm cache is made before the lock is taken, since making it takes the lock.
-fn alone_after_warm() -> std::sync::MutexGuard<'static, ()> {
-    warm();
-    alone()
 }

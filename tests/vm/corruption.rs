@@ -9,8 +9,8 @@ use habuild::boot::{Goal, Machine, Options, Until};
 use habuild::spec::image::Firmware;
 use habuild::sys::cmd::{Cmd, Tool};
 
-use crate::alone::alone;
 use crate::machine::options;
+use crate::turns::turn;
 
 /// The root file system inside a raw disk.
 pub(crate) struct Root {
@@ -22,7 +22,7 @@ pub(crate) struct Root {
 
 /// Boots a copy of `image` with the byte of the root changed that `place` names, and expects dm-verity's panic.
 pub(crate) fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
-    let _alone = alone();
+    let _turn = turn(1);
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let disk = dir.path().join("disk.raw");
     Cmd::new(Tool::QemuImg).args(["convert", "-O", "raw"]).arg(image).arg(&disk).run().unwrap();

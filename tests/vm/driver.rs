@@ -10,8 +10,8 @@ use habuild::sys::cmd::{Cmd, Running, Tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::alone::alone;
 use crate::boot::{children, command};
+use crate::turns::turn;
 
 /// What a boot sector does when it has written its text.
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ fn options(image: &Path) -> Options {
 }
 
 fn failure(options: &Options) -> String {
-    let _alone = alone();
+    let _turn = turn(1);
     format!("{:#}", boot::run(options).unwrap_err())
 }
 
@@ -71,7 +71,7 @@ fn reaches_the_login_prompt_and_leaves_the_image_alone() {
     let dir = tempfile::tempdir().unwrap();
     let image = disk(dir.path(), "\x1b[1mnode login: ", Then::Halt);
     let before = fs::read(&image).unwrap();
-    let _alone = alone();
+    let _turn = turn(1);
     boot::run(&options(&image)).unwrap();
     let qcow2 = dir.path().join("disk, with comma.qcow2");
     Cmd::new(Tool::QemuImg).args(["convert", "-O", "qcow2"]).args([&image, &qcow2]).run().unwrap();
@@ -84,7 +84,7 @@ fn kvm_or_emulation_is_found_out() {
     let dir = tempfile::tempdir().unwrap();
     let image = disk(dir.path(), "node login: ", Then::Halt);
     let options = Options { accelerator: Accelerator::Auto, cache: Some(dir.path().join("cache")), ..options(&image) };
-    let _alone = alone();
+    let _turn = turn(1);
     boot::run(&options).unwrap();
     if Path::new("/dev/kvm").exists() {
         assert!(dir.path().join("cache/kvm").exists(), "the answer was not remembered");
@@ -110,7 +110,7 @@ fn a_machine_that_powers_off_is_an_error_only_for_who_waits() {
     let failure = failure(&waiting);
     assert!(failure.contains("the machine powered off before the login prompt"), "{failure}");
     assert!(failure.ends_with("\n  bye"), "{failure}");
-    let _alone = alone();
+    let _turn = turn(1);
     boot::run(&Options { until: None, ..waiting }).unwrap();
 }
 
@@ -160,7 +160,7 @@ fn end(child: &mut Running, qemu: u32, signal: Signal) {
 
 #[test]
 fn signals_end_the_machine_and_clean_up() {
-    let _alone = alone();
+    let _turn = turn(1);
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let dir = tempfile::tempdir().unwrap();
         let (mut child, qemu) = start_child(dir.path());
@@ -172,7 +172,7 @@ fn signals_end_the_machine_and_clean_up() {
 
 #[test]
 fn the_machine_ends_even_when_habuild_is_killed() {
-    let _alone = alone();
+    let _turn = turn(1);
     let dir = tempfile::tempdir().unwrap();
     let (mut child, qemu) = start_child(dir.path());
     end(&mut child, qemu, Signal::SIGKILL);
