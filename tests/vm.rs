@@ -35,6 +35,7 @@ fn noble_bios() {
     let _turn = turn(1);
     let mut node = boot("HABUILD_VM_NOBLE", Firmware::Bios);
     let mut failures = checks::all(&mut node, Firmware::Bios);
+    failures.extend(checks::saved(&node));
     let before = identity(&node);
     node.restart("systemctl reboot");
     let again = checks::all(&mut node, Firmware::Bios).into_iter();
@@ -55,7 +56,10 @@ fn noble_uefi() {
 #[test]
 fn bookworm_bios() {
     let _turn = turn(1);
-    report(&checks::all(&mut boot("HABUILD_VM_BOOKWORM", Firmware::Bios), Firmware::Bios));
+    let mut node = boot("HABUILD_VM_BOOKWORM", Firmware::Bios);
+    let mut failures = checks::all(&mut node, Firmware::Bios);
+    failures.extend(checks::saved(&node));
+    report(&failures);
 }
 
 /// Boots an image and waits until ssh answers.

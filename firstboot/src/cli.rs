@@ -10,12 +10,13 @@ use serde_json::json;
 
 use crate::cloud_stage::{self, Stage};
 use crate::host::Host;
+use crate::images;
 use crate::located;
 use crate::share::{self, TOKEN_KEY_BITS};
 use crate::status::{State, Status};
 use crate::steps::{self, Ended, Found, proof};
 use crate::supervise;
-use crate::trouble::WRONG;
+use crate::trouble::{Trouble, WRONG};
 use contract::schema::{NodeConfig, Problem, not_in_this_version};
 
 /// The node config is missing or cannot be read.
@@ -55,8 +56,11 @@ enum Command {
         #[command(flatten)]
         machine: Machine,
         /// That the share is mounted, is this cluster's, and can be written
-        #[arg(long, required = true)]
+        #[arg(long, required_unless_present = "images")]
         share: bool,
+        /// That Docker's store holds the container images that were baked
+        #[arg(long)]
+        images: bool,
     },
     /// What habuild-firstboot.service runs at every boot
     Boot {
@@ -115,7 +119,15 @@ pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Show { place, json } => show(&Host::new(&place.root), &place.config, json),
         Command::Status { machine, json, wait } => status(&Host::new(&machine.root), json, wait),
-        Command::Check { machine, share: _ } => check(&Host::new(&machine.root)),
+        Command::Check { machine, share, images } => {
+            let host = Host::new(&machine.root);
+            match (share, images) {
+                (true, true) => check_share(&host).and_then(|()| check_images(&host)),
+                (_, true) => check_images(&host),
+                _ => check_share(&host),
+            }
+            .map_or_else(|code| code, |()| ExitCode::SUCCESS)
+        }
         Command::Boot { place } => match steps::run(&Host::new(&place.root), &place.config) {
             Ended::Done => ExitCode::SUCCESS,
             Ended::Failed => ExitCode::FAILURE,
@@ -147,14 +159,25 @@ fn cloud_init_stage(stage: Stage) -> ExitCode {
 }
 
 /// Exit code 1: it may pass; 2: it will not.
-fn check(host: &Host) -> ExitCode {
-    match proof::Expected::recorded(host).and_then(|expected| proof::prove(host, &expected)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => {
-            eprintln!("{trouble}");
-            if trouble.passing { ExitCode::FAILURE } else { ExitCode::from(WRONG) }
-        }
+fn check_share(host: &Host) -> Result<(), ExitCode> {
+    proof::Expected::recorded(host).and_then(|expected| proof::prove(host, &expected)).map_err(|trouble| said(&trouble))
+}
+
+fn check_images(host: &Host) -> Result<(), ExitCode> {
+    let found = images::differences(host).map_err(|trouble| said(&trouble))?;
+    if found.is_empty() {
+        return Ok(());
     }
+    for difference in found {
+        eprintln!("{difference}");
+    }
+    eprintln!("Docker's store is not what was baked: replace this node, or load the bundle's images again");
+    Err(ExitCode::from(WRONG))
+}
+
+fn said(trouble: &Trouble) -> ExitCode {
+    eprintln!("{trouble}");
+    if trouble.passing { ExitCode::FAILURE } else { ExitCode::from(WRONG) }
 }
 
 fn settle(args: &SettleArgs) -> ExitCode {
@@ -173,10 +196,7 @@ fn settle(args: &SettleArgs) -> ExitCode {
     match settled.and_then(|settled| share::digest(&settled.secrets)).map(|digest| print(&(digest + "\n"))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(code)) => code,
-        Err(trouble) => {
-            eprintln!("{trouble}");
-            if trouble.passing { ExitCode::FAILURE } else { ExitCode::from(WRONG) }
-        }
+        Err(trouble) => said(&trouble),
     }
 }
 

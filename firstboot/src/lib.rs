@@ -7,6 +7,7 @@ mod cli;
 mod cloud_stage;
 mod configure;
 mod host;
+mod images;
 mod preflight;
 mod secrets;
 mod share;

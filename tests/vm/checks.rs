@@ -45,6 +45,15 @@ const CHECKS: &[Check] = &[
         judge: |text| expect(&text.to_lowercase().contains("version").to_string(), "true"),
     },
     Check {
+        name: "Docker's store is what was baked",
+        script: "habuild-firstboot check --images && docker images --no-trunc --quiet | sort -u | wc -l \
+                 && grep -o '\"id\":' /usr/share/habuild/images.json | wc -l",
+        judge: |text| match text.split_whitespace().collect::<Vec<_>>()[..] {
+            [shown, baked] if shown == baked => Ok(()),
+            _ => Err(format!("docker images shows another number than was baked: {text:?}")),
+        },
+    },
+    Check {
         name: "CephFS can be mounted",
         script: "command -v mount.ceph && modprobe ceph && grep -cw ceph /proc/filesystems",
         judge: |_| Ok(()),
@@ -97,6 +106,31 @@ files=$(ldd /bin/echo | grep -o '/[^ ]*')
 tar -C / -chf - bin/echo $(echo \"$files\" | sed 's,^/,,') | docker import - habuild-test:1 >/dev/null
 docker run --rm habuild-test:1 /bin/echo the container ran
 docker rmi habuild-test:1 >/dev/null";
+
+/// Saves every image and hashes its layers: they are the ones that the configurations name.
+const SAVED: &str = r#"set -e
+cd "$(mktemp -d -p /var/tmp)"
+docker save $(docker images --format '{{.Repository}}:{{.Tag}}') | tar -x
+python3 - <<'END'
+import hashlib, json
+count = 0
+for image in json.load(open("manifest.json")):
+    wanted = json.load(open(image["Config"]))["rootfs"]["diff_ids"]
+    for name, diff_id in zip(image["Layers"], wanted, strict=True):
+        found = "sha256:" + hashlib.file_digest(open(name, "rb"), "sha256").hexdigest()
+        assert found == diff_id, f"{name} has {found}, the configuration says {diff_id}"
+        count += 1
+print(count, "layers are whole")
+END
+rm -r "$PWD""#;
+
+/// Whether Docker makes the layers' exact tars again; takes a minute under emulation.
+pub(crate) fn saved(node: &Node) -> Vec<String> {
+    match node.root(SAVED) {
+        Ok(text) if text.trim().ends_with("layers are whole") && !text.starts_with('0') => Vec::new(),
+        other => vec![format!("docker save gives the layers that were baked: {other:?}")],
+    }
+}
 
 /// Runs every check; the failures, named.
 pub(crate) fn all(node: &mut Node, firmware: Firmware) -> Vec<String> {

@@ -1,0 +1,168 @@
+//! Whether Docker's store holds the container images that were baked. Docker itself says nothing of an image that it
+//! cannot restore, but in its own log; and `docker ps` of a missing one looks like a network that does not answer.
+//!
+//! Names, configurations and the records of layers are compared; the layers' files are not read.
+
+use std::path::{Path, PathBuf};
+
+use contract::harbor::{ImageList, ImageRecord, SCHEMA};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::host::Host;
+use crate::trouble::Trouble;
+
+/// What the bake wrote into the image.
+const LIST: &str = "/usr/share/habuild/images.json";
+/// Docker's data, as far as images go.
+const STORE: &str = "/var/lib/docker";
+
+/// What differs between Docker's store and what was baked, one sentence each.
+///
+/// # Errors
+/// The image says nothing about container images, or its list cannot be read.
+pub(crate) fn differences(host: &Host) -> Result<Vec<String>, Trouble> {
+    let content = host.read(Path::new(LIST)).map_err(|error| {
+        Trouble::lasting(format!("this image holds no list of container images: {LIST}: {error}"))
+            .hint("bake it with harbor.bundle set and the layer harbor")
+    })?;
+    let list: ImageList = serde_json::from_slice(&content.bytes)
+        .map_err(|error| Trouble::lasting(format!("{LIST}: {error}")).hint("bake the image again"))?;
+    if list.schema != SCHEMA {
+        let message = format!("{LIST}: schema {} is not known to this version of habuild", list.schema);
+        return Err(Trouble::lasting(message).hint("bake the image again"));
+    }
+    let names = names(host);
+    Ok(list.images.iter().flat_map(|image| differences_of(host, image, &names)).collect())
+}
+
+/// The names that Docker knows; none when it has no list of them.
+fn names(host: &Host) -> Value {
+    let path = store("image/overlay2/repositories.json");
+    let content = host.read(&path).map(|content| content.bytes).unwrap_or_default();
+    serde_json::from_slice::<Value>(&content)
+        .ok()
+        .and_then(|mut value| value.get_mut("Repositories").map(Value::take))
+        .unwrap_or_default()
+}
+
+fn differences_of(host: &Host, image: &ImageRecord, names: &Value) -> Vec<String> {
+    let called = image.names.first().unwrap_or(&image.id);
+    let mut found = Vec::new();
+    for name in &image.names {
+        let repository = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
+        let id = names.get(repository).and_then(|tags| tags.get(name)).and_then(Value::as_str);
+        match id.map(|id| id.trim_start_matches("sha256:")) {
+            Some(id) if id == image.id => {}
+            Some(id) => found.push(format!("{name} is {}, baked was {}", short(id), short(&image.id))),
+            None => found.push(format!("{name} is not in Docker's store")),
+        }
+    }
+    let configuration = store(&format!("image/overlay2/imagedb/content/sha256/{}", image.id));
+    match host.read(&configuration) {
+        Err(_) => found.push(format!("{called}: its configuration {} is missing", short(&image.id))),
+        Ok(content) if hex(&content.bytes) != image.id => {
+            found.push(format!("{called}: its configuration {} is damaged", short(&image.id)));
+        }
+        Ok(_) => {}
+    }
+    let missing = image.chains.iter().filter(|chain| !has_layer(host, chain)).count();
+    if missing > 0 {
+        found.push(format!("{called}: {missing} of {} layers are missing", image.chains.len()));
+    }
+    found
+}
+
+/// Whether a layer's record leads to a directory with files, and its tar can be made again.
+fn has_layer(host: &Host, chain: &str) -> bool {
+    let record = store(&format!("image/overlay2/layerdb/sha256/{chain}"));
+    let Ok(cache) = host.read(&record.join("cache-id")) else { return false };
+    let Ok(cache) = String::from_utf8(cache.bytes) else { return false };
+    let layer = store("overlay2").join(cache.trim());
+    let needed = [record.join("diff"), record.join("size"), record.join("tar-split.json.gz"), layer.join("link")];
+    needed.iter().all(|path| host.exists(path)) && host.exists(&layer.join("diff"))
+}
+
+fn store(path: &str) -> PathBuf {
+    Path::new(STORE).join(path)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A machine with one image of one layer, as it was baked.
+    fn machine() -> (TempDir, Host, String) {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let id = hex(b"configuration");
+        let list = json!({"schema": 1, "images": [{"id": id, "names": ["a/b:1"], "chains": ["c1"]}]});
+        write("usr/share/habuild/images.json", &list.to_string());
+        let store = |path: &str| format!("var/lib/docker/{path}");
+        let names = json!({"Repositories": {"a/b": {"a/b:1": format!("sha256:{id}")}}});
+        write(&store("image/overlay2/repositories.json"), &names.to_string());
+        write(&store(&format!("image/overlay2/imagedb/content/sha256/{id}")), "configuration");
+        for (name, content) in [("cache-id", "x"), ("diff", "sha256:d"), ("size", "1"), ("tar-split.json.gz", "")] {
+            write(&store(&format!("image/overlay2/layerdb/sha256/c1/{name}")), content);
+        }
+        write(&store("overlay2/x/link"), "L");
+        write(&store("overlay2/x/diff/file"), "");
+        let host = Host::new(root.path());
+        (root, host, id)
+    }
+
+    #[test]
+    fn what_was_baked_is_fine_and_each_loss_is_told() {
+        assert_eq!(differences(&machine().1).unwrap(), Vec::<String>::new());
+        let id = machine().2;
+        let id = short(&id);
+        let losses = [
+            ("image/overlay2/repositories.json", "a/b:1 is not in Docker's store".to_owned()),
+            ("image/overlay2/imagedb", format!("a/b:1: its configuration {id} is missing")),
+            ("image/overlay2/layerdb/sha256/c1/size", "a/b:1: 1 of 1 layers are missing".to_owned()),
+            ("overlay2/x/diff", "a/b:1: 1 of 1 layers are missing".to_owned()),
+        ];
+        for (path, expected) in losses {
+            let (root, host, _) = machine();
+            let path = root.path().join("var/lib/docker").join(path);
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap()
+            } else {
+                fs::remove_file(path).unwrap()
+            }
+            assert_eq!(differences(&host).unwrap(), [expected]);
+        }
+    }
+
+    #[test]
+    fn another_image_under_the_name_and_a_damaged_one_are_told() {
+        let (root, host, id) = machine();
+        let names = json!({"Repositories": {"a/b": {"a/b:1": "sha256:0123456789abcdef"}}});
+        fs::write(root.path().join("var/lib/docker/image/overlay2/repositories.json"), names.to_string()).unwrap();
+        let configuration = root.path().join("var/lib/docker/image/overlay2/imagedb/content/sha256").join(&id);
+        fs::write(configuration, "another").unwrap();
+        let id = short(&id);
+        let expected =
+            [format!("a/b:1 is 0123456789ab, baked was {id}"), format!("a/b:1: its configuration {id} is damaged")];
+        assert_eq!(differences(&host).unwrap(), expected);
+        fs::remove_file(root.path().join("usr/share/habuild/images.json")).unwrap();
+        assert!(differences(&host).unwrap_err().message.contains("holds no list of container images"));
+    }
+}
