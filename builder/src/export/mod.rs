@@ -1,4 +1,4 @@
-//! Stage 5: artifacts, manifest and checksums, complete or not at all.
+//! Stage 5: artifacts, manifest and checksums: complete, or not there at all.
 //!
 //! Everything is written in a staging directory inside the output directory and renamed when all of it is there. The
 //! manifest goes first and comes last: without it the output directory counts as empty.

@@ -7,6 +7,7 @@ use contract::schema;
 
 use super::catalog::{check_layer, load_file};
 use super::source::{Source, placed};
+use super::user_data;
 use crate::report::{Problem, Report};
 use contract::strict::Mistake;
 
@@ -30,7 +31,7 @@ pub enum Kind {
 pub fn kind_of(path: &Path, text: &str) -> Kind {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let first = text.lines().next().unwrap_or_default().trim_end();
-    if first == "#cloud-config" || first.starts_with("Content-Type: multipart/") {
+    if first == "#cloud-config" {
         return Kind::UserData;
     }
     let starts = |words: &[&str]| text.lines().any(|line| words.iter().any(|word| line.starts_with(word)));
@@ -50,10 +51,11 @@ pub fn kind_of(path: &Path, text: &str) -> Kind {
 /// Checks one file; the error is a [`Report`] of every problem in it.
 pub fn check_file(root: &Path, path: &Path) -> Result<()> {
     let whole = |mistake: Mistake| Report::from(placed(path, (0, 0), "", mistake));
-    let text = match Source::read(path, &[]) {
-        Ok(source) => source.into_text(),
-        Err(problem) => return Err(Report::from(problem).into()),
-    };
+    let bytes = Source::bytes(path).map_err(Report::from)?;
+    if user_data::is_packed(&bytes) {
+        return judged(path, user_data::check(&bytes));
+    }
+    let text = Source::new(path, &bytes, &[]).map_err(Report::from)?.into_text();
     match kind_of(path, &text) {
         Kind::Image => load_file(root, path, &[]).map(|_| ()),
         Kind::Layer => check_layer(path),

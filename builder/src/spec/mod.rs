@@ -17,6 +17,7 @@ mod release;
 mod source;
 mod tree;
 mod url;
+mod user_data;
 
 pub use catalog::{Catalog, load};
 pub use check::{Kind, check_file, judged, kind_of, read_text};

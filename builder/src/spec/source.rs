@@ -28,6 +28,11 @@ pub(crate) struct Source<'o> {
 impl<'o> Source<'o> {
     /// Reads a definition file; what keeps it from being read is a problem of that file.
     pub(crate) fn read(file: &Path, overrides: &'o [Override]) -> Result<Self, Problem> {
+        Self::new(file, &Self::bytes(file)?, overrides)
+    }
+
+    /// The bytes of a file that is no longer than a definition may be.
+    pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, Problem> {
         let whole = |mistake: Mistake| placed(file, (0, 0), "", mistake);
         if file.is_dir() {
             return Err(whole(Mistake::new("is a directory, not a file").hint("name the .toml file in it")));
@@ -41,7 +46,7 @@ impl<'o> Source<'o> {
                 Mistake::new(format!("is longer than {} KiB", LARGEST >> 10)).hint("is this a definition file at all?"),
             ));
         }
-        Self::new(file, &bytes, overrides)
+        Ok(bytes)
     }
 
     /// A source from the bytes of a file.

@@ -27,7 +27,7 @@ pub use settings::{Setting, Settings};
 pub use shared::{ServerTls, SharedSecrets, SharedValues};
 pub use storage::{Cephfs, Local, Monitor, Storage};
 pub use stores::{SecretStores, Vault, VaultLogin};
-pub use user_data::{NODE_CONFIG, UserData, check_user_data, user_data};
+pub use user_data::{NODE_CONFIG, UserData, check_cloud_config, check_user_data, no_node_config, too_long, user_data};
 
 use serde::Serialize;
 

@@ -3,8 +3,11 @@
 //! What cloud-init itself accepts is wider. Here it is told what would keep the node config from reaching the node, or
 //! make cloud-init report a degraded boot: an unknown top-level key, an entry that is written too late or not at all.
 
+use std::io::Read as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 
 use super::{NodeConfig, parse};
 use crate::strict::{Mistake, Node, Place, Problem, Value, yaml};
@@ -36,6 +39,10 @@ const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining a
 pub struct UserData {
     /// The node config in it, if it has one.
     pub config: Option<NodeConfig>,
+    /// Whether it has `write_files`, which takes the place of an earlier part's.
+    pub writes_files: bool,
+    /// Whether it says itself how it is merged with earlier parts.
+    pub merges: bool,
     /// Doubts, in the order of the text.
     pub warnings: Vec<Problem>,
 }
@@ -64,11 +71,39 @@ pub fn user_data(node_config: &str) -> Result<String, Vec<Problem>> {
     }
 }
 
-/// Reads user-data, or says everything that is wrong with it and with the node config in it.
+/// Reads user-data that is one cloud-config, or says everything that is wrong with it and with the node config in it.
 ///
 /// # Errors
 /// At least one problem.
 pub fn check_user_data(text: &str) -> Result<UserData, Vec<Problem>> {
+    let mut found = check_cloud_config(text)?;
+    if found.config.is_none() {
+        found.warnings.push(Problem::new(Place { line: 1, column: 1 }, "", no_node_config()));
+    }
+    found.warnings.extend(too_long(text.len()).map(|doubt| Problem::new(Place { line: 1, column: 1 }, "", doubt)));
+    found.warnings.sort();
+    Ok(found)
+}
+
+/// What is said of user-data without a node config.
+#[must_use]
+pub fn no_node_config() -> Mistake {
+    Mistake::new(format!("delivers no node config: no entry of write_files has the path {NODE_CONFIG}"))
+        .hint("habuild user-data NODE.yaml writes one")
+}
+
+/// What is said of user-data of that many bytes, as a cloud gets it.
+#[must_use]
+pub fn too_long(length: usize) -> Option<Mistake> {
+    let message = format!("is {length} bytes long, and some clouds take {SMALLEST_LIMIT} at most");
+    (length > SMALLEST_LIMIT).then(|| Mistake::new(message).hint("compress it: gzip --best"))
+}
+
+/// Reads one cloud-config, which may be a part of user-data, or says everything that is wrong with it.
+///
+/// # Errors
+/// At least one problem.
+pub fn check_cloud_config(text: &str) -> Result<UserData, Vec<Problem>> {
     let whole = |refusal: Mistake| vec![Problem::new(Place { line: 1, column: 1 }, "", refusal)];
     let first = text.lines().next().unwrap_or_default().trim_end();
     if first != HEADER {
@@ -100,27 +135,19 @@ pub fn check_user_data(text: &str) -> Result<UserData, Vec<Problem>> {
         }
         config = Some(delivered(text, file, &fields, &key, &mut problems, &mut warnings));
     }
-    if config.is_none() {
-        let doubt =
-            Mistake::new(format!("delivers no node config: no entry of write_files has the path {NODE_CONFIG}"));
-        let doubt = doubt.hint("habuild user-data NODE.yaml writes one");
-        warnings.push(Problem::new(Place { line: 1, column: 1 }, "", doubt));
-    }
-    if text.len() > SMALLEST_LIMIT {
-        let doubt = format!("is {} bytes long, and some clouds take {SMALLEST_LIMIT} at most", text.len());
-        warnings.push(Problem::new(Place { line: 1, column: 1 }, "", doubt));
-    }
     problems.sort();
     warnings.sort();
-    if problems.is_empty() { Ok(UserData { config: config.flatten(), warnings }) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let has = |key: &str| root.entry(key).is_some();
+    let (writes_files, merges) = (has("write_files"), has("merge_how") || has("merge_type"));
+    Ok(UserData { config: config.flatten(), writes_files, merges, warnings })
 }
 
 fn not_cloud_config(text: &str, first: &str) -> Mistake {
     if text.trim().is_empty() {
         return Mistake::new("is empty").hint("habuild user-data NODE.yaml writes user-data for a node config");
-    }
-    if first.starts_with("Content-Type:") || first.starts_with("MIME-Version:") {
-        return Mistake::new("is a multi-part archive").hint("check its cloud-config part by itself");
     }
     if first.starts_with("#!") {
         return Mistake::new("is a script, and delivers no node config")
@@ -175,15 +202,23 @@ fn delivered(
     };
     let (inner, block) = match fields.text("encoding") {
         None | Some("text/plain") => (inner.clone(), Block::find(text, content.place)),
-        Some("b64" | "base64") => match decode_base64(inner) {
+        Some("b64" | "base64") => match decode_base64(inner).and_then(|bytes| String::from_utf8(bytes).ok()) {
             Some(inner) => (inner, None),
             None => {
                 note(Some(content), "content", Mistake::new("is not base64 of UTF-8 text"));
                 return None;
             }
         },
+        Some("gz+b64" | "gz+base64" | "gzip+b64" | "gzip+base64") => match decode_base64(inner).and_then(inflated) {
+            Some(inner) => (inner, None),
+            None => {
+                note(Some(content), "content", Mistake::new("is not base64 of compressed UTF-8 text"));
+                return None;
+            }
+        },
         Some(_) => {
-            let refusal = Mistake::new("cannot be looked into here").hint("give the content as plain text, or as b64");
+            let refusal =
+                Mistake::new("cannot be looked into here").hint("give the content as plain text, as b64, or as gz+b64");
             note(fields.get("encoding"), "encoding", refusal);
             return None;
         }
@@ -269,95 +304,19 @@ fn list(node: &Node) -> &[Node] {
 }
 
 /// Base64 as cloud-init reads it (Python's `b64decode`): the standard alphabet, padded, with line breaks as they come.
-fn decode_base64(text: &str) -> Option<String> {
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let bytes: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    String::from_utf8(STANDARD.decode(bytes).ok()?).ok()
+    STANDARD.decode(bytes).ok()
+}
+
+/// The text in a gzip file; none when it is longer than a node config may be.
+fn inflated(bytes: Vec<u8>) -> Option<String> {
+    let mut text = String::new();
+    let most = yaml::SIZE_LIMIT as u64 + 1;
+    GzDecoder::new(bytes.as_slice()).take(most).read_to_string(&mut text).ok()?;
+    (text.len() <= yaml::SIZE_LIMIT).then_some(text)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NODE: &str = "# mine\nversion: 1\ncluster: hub\nharbor: {external_url: http://hub.example.com, admin_password: x1}\n\
-                        storage:\n  local: {path: /srv/share}\n\nredis: {host: redis}\n\
-                        database: {kind: mysql, host: db, user: harbor, password: x2}\n";
-
-    fn problems(text: &str) -> Vec<String> {
-        check_user_data(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let text = user_data(NODE).unwrap();
-        assert!(text.starts_with("#cloud-config\nwrite_files:\n  - path: /etc/habuild/node.yaml\n"), "{text}");
-        assert_eq!(check_user_data(&text).unwrap().config.unwrap().cluster, "hub");
-        assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
-        let indented: String = NODE.lines().map(|line| format!("  {line}\n")).collect();
-        assert_eq!(check_user_data(&user_data(&indented).unwrap()).unwrap().config.unwrap().cluster, "hub");
-        assert!(user_data("version: 1\n").is_err());
-    }
-
-    #[test]
-    fn problems_are_where_they_stand() {
-        let text =
-            user_data(NODE).unwrap().replace("cluster: hub", "clustre: hub").replace("path: /srv/share", "path: x");
-        let found = problems(&text);
-        assert_eq!(found.len(), 2, "{found:?}");
-        let line = |needle: &str| text.lines().position(|line| line.contains(needle)).unwrap() + 1;
-        assert!(found[0].starts_with(&format!("{}:7: clustre: unknown key", line("clustre"))), "{found:?}");
-        let column = text.lines().find_map(|line| line.find("path: x}")).unwrap() + "path: ".len() + 1;
-        let expected = format!("{}:{column}: storage.local.path: ", line("path: x}"));
-        assert!(found[1].starts_with(&expected), "{found:?}");
-    }
-
-    #[test]
-    fn what_would_not_reach_the_node() {
-        let good = user_data(NODE).unwrap();
-        for (text, expected) in [
-            ("", "is empty"),
-            ("#!/bin/sh\n", "is a script"),
-            ("Content-Type: multipart/mixed\n", "multi-part"),
-            ("version: 1\n", "does not begin with #cloud-config"),
-            ("#cloud-config\n- a\n", "must be a map"),
-            (&good.replace("write_files", "write_file"), "did you mean \"write_files\"?"),
-            (&good.replace("    owner", "    defer: true\n    owner"), "write_files[0].defer: writes the file after"),
-            (&good.replace("    owner", "    encoding: gz+b64\n    owner"), "cannot be looked into here"),
-            (&good.replace("    owner", "    encoding: b64\n    owner"), "is not base64"),
-        ] {
-            let found = problems(text);
-            assert!(found.first().is_some_and(|problem| problem.contains(expected)), "{text}: {found:?}");
-        }
-        let bomb = format!("#cloud-config\n{}", "[".repeat(64 * 1024));
-        assert_eq!(problems(&bomb).len(), 1);
-    }
-
-    #[test]
-    fn what_is_doubtful() {
-        let good = user_data(NODE).unwrap();
-        let doubts = |text: &str| -> Vec<String> {
-            check_user_data(text).unwrap().warnings.iter().map(ToString::to_string).collect()
-        };
-        let open = doubts(&good.replace("'0600'", "'0644'"));
-        assert!(open.iter().any(|doubt| doubt.contains("write_files[0].permissions: lets others read it")), "{open:?}");
-        let none = doubts("#cloud-config\nhostname: x\n");
-        assert!(none[0].contains("delivers no node config"), "{none:?}");
-    }
-
-    #[test]
-    fn base64() {
-        let text = "#cloud-config\nwrite_files:\n- {path: /etc/habuild/node.yaml, permissions: '0600', encoding: b64, content: dmVyc2lvbjogMQo=}\n";
-        let found = problems(text);
-        assert!(
-            found.iter().any(|problem| problem.contains("cluster: is missing (line 1 of the node config)")),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn base64_that_cloud_init_would_not_read() {
-        assert_eq!(decode_base64("Pz8+\n Pj4=\n").as_deref(), Some("??>>>"));
-        // The alphabet of URLs, and a padding that is not there: cloud-init drops the one and stops at the other.
-        assert_eq!(decode_base64("Pz8-Pj4="), None);
-        assert_eq!(decode_base64("Pj4"), None);
-    }
-}
+#[path = "user_data_tests.rs"]
+mod tests;
