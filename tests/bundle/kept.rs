@@ -10,7 +10,7 @@ use habuild::plan::layer::{BundleSource, PlannedBundle};
 use habuild::sys::digest::Digest;
 use tempfile::TempDir;
 
-use super::make::{Image, Tar, bundle, save, save_blobs, save_with};
+use super::make::{Blobs, Image, Tar, bundle, save, save_blobs, save_with};
 use super::unpack_with;
 
 const TAG: &str = "vmware/app:v1";
@@ -37,9 +37,11 @@ fn unpack(store: &Store, version: &str, saved: &[u8]) -> super::Unpacked {
 #[test]
 fn what_bundles_share_is_unpacked_once() {
     let (base, first, second) = (layer("base"), layer("1"), layer("2"));
-    for archive in
-        [save as fn(&[Image]) -> Vec<u8>, |images| save_blobs(images, false), |images| save_blobs(images, true)]
-    {
+    for archive in [
+        save as fn(&[Image]) -> Vec<u8>,
+        |images| save_blobs(images, Blobs::Plain),
+        |images| save_blobs(images, Blobs::Zstd),
+    ] {
         let (cache, store) = cache();
         let one = unpack(&store, "v1.1.1", &archive(&[Image::new(TAG, &[&base, &first])]));
         let made = inode(&cache, &base);

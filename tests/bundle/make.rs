@@ -100,6 +100,11 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Compresses with zstd.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
 /// An image to be saved.
 pub(crate) struct Image {
     pub(crate) tags: Vec<String>,
@@ -169,15 +174,28 @@ pub(crate) fn save_with(images: &[Image], change: impl FnOnce(&mut Value)) -> Ve
     tar.file("manifest.json", manifest.to_string()).file("repositories", "{}").finish()
 }
 
-/// As Docker from 25 on saves; layers compressed when `compressed`.
-pub(crate) fn save_blobs(images: &[Image], compressed: bool) -> Vec<u8> {
+/// How layers are compressed.
+#[derive(Clone, Copy)]
+pub(crate) enum Blobs {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// As Docker from 25 on saves.
+pub(crate) fn save_blobs(images: &[Image], blobs_are: Blobs) -> Vec<u8> {
+    let packed = |layer: &Vec<u8>| match blobs_are {
+        Blobs::Plain => layer.clone(),
+        Blobs::Gzip => gzip(layer),
+        Blobs::Zstd => zstd(layer),
+    };
     let mut tar = Tar::new().directory("blobs/").directory("blobs/sha256/");
     let mut manifest = Vec::new();
     let mut seen = Vec::new();
     for image in images {
         let configuration = image.configuration();
         let mut blobs = vec![configuration];
-        blobs.extend(image.layers.iter().map(|layer| if compressed { gzip(layer) } else { layer.clone() }));
+        blobs.extend(image.layers.iter().map(packed));
         let names: Vec<String> = blobs.iter().map(|blob| format!("blobs/sha256/{}", Digest::of(blob))).collect();
         for (name, blob) in names.iter().zip(&blobs) {
             if !seen.contains(name) {

@@ -2,7 +2,7 @@
 
 use habuild::report::{Failure, Fault, fault_of};
 
-use super::make::{Image, Tar, bundle, bundle_files, gzip, save, save_blobs, save_with};
+use super::make::{Blobs, Image, Tar, bundle, bundle_files, gzip, save, save_blobs, save_with};
 use super::unpack;
 
 const TAG: &str = "vmware/app:v1";
@@ -144,7 +144,7 @@ fn image_archives_that_do_not_hold_what_they_say() {
     let mut damaged = saved;
     damaged[at] = b'_';
     assert!(said_of_images(&damaged).contains(".json is damaged: it has digest"), "{}", said_of_images(&damaged));
-    let mut blobs = save_blobs(&[image()], false);
+    let mut blobs = save_blobs(&[image()], Blobs::Plain);
     let at = blobs.windows(6).position(|window| window == b"hello\n").unwrap();
     blobs[at] = b'j';
     assert!(said_of_images(&blobs).contains(" is damaged: it has digest"), "{}", said_of_images(&blobs));

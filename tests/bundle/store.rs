@@ -10,7 +10,7 @@ use habuild::bake::{docker, pack};
 use habuild::sys::digest::Digest;
 use serde_json::Value;
 
-use super::make::{Image, Tar, bundle, save, save_blobs};
+use super::make::{Blobs, Image, Tar, bundle, save, save_blobs};
 use super::{Unpacked, unpack};
 
 fn base() -> Vec<u8> {
@@ -176,7 +176,8 @@ fn what_cannot_be_made_here_is_listed() {
 #[test]
 fn the_form_of_the_archive_leaves_no_trace() {
     let mut stores = Vec::new();
-    for saved in [save(&images()), save_blobs(&images(), false), save_blobs(&images(), true)] {
+    let forms = [save(&images()), save_blobs(&images(), Blobs::Plain), save_blobs(&images(), Blobs::Gzip)];
+    for saved in forms.into_iter().chain([save_blobs(&images(), Blobs::Zstd)]) {
         let unpacked = unpack(&bundle("v1.1.2", &["vmware/app:v1"], &saved)).unwrap();
         pack::settle(&unpacked.path("docker"), 1_600_000_000).unwrap();
         let digest = pack::pack(&unpacked.path("docker"), &unpacked.path("tar")).unwrap();
@@ -184,5 +185,6 @@ fn the_form_of_the_archive_leaves_no_trace() {
         stores.push((digest, diffs, unpacked.laid_out.marks.clone()));
     }
     assert_eq!(stores[0], stores[1], "blobs");
-    assert_eq!(stores[0], stores[2], "compressed blobs");
+    assert_eq!(stores[0], stores[2], "blobs with gzip");
+    assert_eq!(stores[0], stores[3], "blobs with zstd");
 }

@@ -16,6 +16,7 @@ use anyhow::Result;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
+use super::frames::Frames;
 use super::images::{Images, StoredLayer};
 use super::layer::{self, Unpacked};
 use crate::bake::foreign::{bad, fill, inside, reading, shown};
@@ -279,13 +280,15 @@ fn decompressed<R: Read, T>(
     part: &str,
     take: impl FnOnce(&mut dyn Read) -> Result<T>,
 ) -> Result<(T, Digest)> {
-    let compressed = head.starts_with(&[0x1f, 0x8b]);
-    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        return Err(bad(format!("{part} is compressed with zstd: not in this version")));
-    }
+    let (gzip, zstd) = (head.starts_with(&[0x1f, 0x8b]), head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     let mut whole: Chain<Cursor<Vec<u8>>, Hashing<R>> = Cursor::new(head).chain(tar);
-    let taken = if compressed { take(&mut MultiGzDecoder::new(&mut whole)) } else { take(&mut whole) };
-    let taken = taken?;
+    let taken = if gzip {
+        take(&mut MultiGzDecoder::new(&mut whole))
+    } else if zstd {
+        take(&mut Frames::new(&mut whole))
+    } else {
+        take(&mut whole)
+    }?;
     std::io::copy(&mut whole, &mut std::io::sink()).map_err(|error| reading(part, error))?;
     let (_, tar) = whole.into_inner();
     Ok((taken, tar.finish().0))

@@ -8,6 +8,7 @@
 
 mod archive;
 mod crc64;
+mod frames;
 mod images;
 mod layer;
 mod layout;
