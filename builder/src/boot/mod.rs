@@ -1,7 +1,7 @@
 //! `habuild boot`: starts an image under QEMU and watches its serial console.
 //!
 //! Invariant: the image is never changed. The machine writes to an overlay in a temporary directory that also holds
-//! the seed; both are gone when [`run`] returns, on Ctrl-C too. QEMU ends with habuild even if habuild is killed
+//! the seed; both are gone when [`run()`] returns, on Ctrl-C too. QEMU ends with habuild even if habuild is killed
 //! (SIGKILL), which then leaves only the temporary directory behind.
 
 mod accelerator;

@@ -1,7 +1,7 @@
 //! The strict reader of what people write, in TOML or YAML: every problem at once, each with its place.
 //!
-//! A format's text becomes a tree of [`Node`]s ([`yaml`] makes one; the builder makes one of TOML), and a [`Reader`]
-//! takes typed values out of it.
+//! A format's text becomes a tree of [`Node`]s (of YAML here, of TOML in the builder), and a [`Reader`] takes
+//! typed values out of it.
 
 mod field;
 mod mistake;
