@@ -49,6 +49,7 @@ pub(crate) fn apply(
         },
         reset: cluster.reset,
         directories: Directories { work: WORK, local: LOCAL, shared: data },
+        compose: docker::kind(host),
     })?;
     let made = |path: &str, error: std::io::Error| Trouble::passing(format!("{path} cannot be written: {error}"));
     host.make_directory(Path::new(WORK), 0o700).map_err(|error| made(WORK, error))?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use contract::harbor::Compose;
 use serde_json::Value;
 
 use crate::host::Host;
@@ -37,14 +38,21 @@ impl Container {
     }
 }
 
-/// Runs Compose on the node's compose file.
-fn compose(host: &Host, args: &[&str]) -> Result<Vec<u8>, CommandError> {
-    let common = ["--project-name", PROJECT, "--file", COMPOSE];
-    // The plug-in is the one that is kept up to date; Debian 12 has only the older program.
+/// Which Compose is here. The plug-in is the one that is kept up to date; Debian 12 has only the older program.
+pub(crate) fn kind(host: &Host) -> Compose {
     let plugins =
         ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
     let plugin = plugins.iter().any(|at| host.exists(&Path::new(at).join("docker-compose")));
-    let command = if plugin { host.command("docker").args(["compose"]) } else { host.command("docker-compose") };
+    if plugin { Compose::V2 } else { Compose::V1 }
+}
+
+/// Runs Compose on the node's compose file.
+fn compose(host: &Host, args: &[&str]) -> Result<Vec<u8>, CommandError> {
+    let common = ["--project-name", PROJECT, "--file", COMPOSE];
+    let command = match kind(host) {
+        Compose::V2 => host.command("docker").args(["compose"]),
+        Compose::V1 => host.command("docker-compose"),
+    };
     command.args(common).args(args).directory(host.below(Path::new(WORK))).time(TIME).run()
 }
 

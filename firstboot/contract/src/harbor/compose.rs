@@ -17,6 +17,16 @@ const EXTERNAL: [&str; 3] = ["mysql", "postgresql", "redis"];
 /// What a node reads and writes below `/data` that every node must have alike.
 const SHARED: [&str; 5] = ["registry", "job_logs", "ca_download", "chart_storage", "config"];
 
+/// Which Compose a node has: their rules for a bind whose source is not there differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compose {
+    /// The program `docker-compose` (1.29 in Debian 12). It never makes a source of a bind in the long form, and refuses
+    /// `create_host_path` (seen with 1.29.2).
+    V1,
+    /// Docker's plug-in. It makes the source unless it is told not to.
+    V2,
+}
+
 /// What the node's compose file depends on.
 #[derive(Debug)]
 pub(super) struct Places<'p> {
@@ -32,6 +42,8 @@ pub(super) struct Places<'p> {
     pub(super) https_port: Option<u16>,
     /// Whether this node runs jobs.
     pub(super) jobservice: bool,
+    /// Which Compose reads the file.
+    pub(super) compose: Compose,
     /// Environment files by their path below `work`.
     pub(super) env: &'p BTreeMap<String, String>,
 }
@@ -185,11 +197,18 @@ fn bind(volume: &Value, places: &Places<'_>, composed: &mut Composed) -> Result<
     } else {
         return Err(format!("binds {source}, which habuild does not know"));
     };
-    let mut long = json!({"type": "bind", "source": source, "target": target, "bind": {"create_host_path": false}});
-    if read_only && let Some(long) = long.as_object_mut() {
+    let mut long = Map::from_iter([
+        ("type".to_owned(), json!("bind")),
+        ("source".to_owned(), json!(source)),
+        ("target".to_owned(), json!(target)),
+    ]);
+    if places.compose == Compose::V2 {
+        long.insert("bind".into(), json!({"create_host_path": false}));
+    }
+    if read_only {
         long.insert("read_only".into(), json!(true));
     }
-    Ok(long)
+    Ok(Value::Object(long))
 }
 
 fn local(path: &str, composed: &mut Composed) -> String {

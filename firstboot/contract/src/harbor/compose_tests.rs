@@ -76,6 +76,7 @@ fn places(env: &BTreeMap<String, String>) -> Places<'_> {
         http_port: 8070,
         https_port: None,
         jobservice: true,
+        compose: Compose::V2,
         env,
     }
 }
@@ -88,6 +89,19 @@ fn binds(file: &Value, service: &str) -> Vec<String> {
         format!("{} {}{mode}", volume["source"].as_str().unwrap(), volume["target"].as_str().unwrap())
     };
     volumes.iter().map(one).collect()
+}
+
+/// Debian 12's docker-compose refuses a key that it does not know.
+#[test]
+fn the_older_compose_gets_what_it_knows() {
+    let env = env();
+    let composed = rewrite(FILE, &Places { compose: Compose::V1, ..places(&env) }).unwrap();
+    let services = composed.file["services"].as_object().unwrap();
+    let volumes = services.values().filter_map(|service| service.get("volumes")?.as_array()).flatten();
+    assert!(volumes.clone().count() > 5);
+    for volume in volumes {
+        assert_eq!((&volume["type"], volume.get("bind")), (&json!("bind"), None), "{volume}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use cfg::must_reset;
-pub use compose::{container, start_order};
+pub use compose::{Compose, container, start_order};
 pub use images::{images, services};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use version::{Generation, Version};
@@ -75,6 +75,8 @@ pub struct Inputs<'i> {
     pub reset: bool,
     /// Where things are on the node.
     pub directories: Directories<'i>,
+    /// Which Compose is on the node.
+    pub compose: Compose,
 }
 
 impl fmt::Debug for Inputs<'_> {
@@ -140,6 +142,7 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         http_port: config.harbor.http_port,
         https_port: config.tls.as_ref().map(|_| config.harbor.https_port),
         jobservice: config.harbor.jobservice,
+        compose: inputs.compose,
         env: &rendered.env,
     };
     let text = (inputs.file)(COMPOSE_FILE)?;
