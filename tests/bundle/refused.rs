@@ -160,6 +160,7 @@ fn layers_that_climb_out_or_cannot_be_made_again() {
         (Tar::new().file("a", "x").file("./a", "y"), r#""./a" stands in it twice"#),
         (Tar::new().hard_link("a", "../../etc/passwd"), r#"which the layer lacks"#),
         (Tar::new().hard_link("a", "b"), r#""a" is a hard link to "b", which the layer lacks"#),
+        (Tar::new().file(".", "x"), r#""." is the layer's top, and no directory"#),
         (Tar::new().file(".wh.a", "x"), r#"".wh.a" marks a removal and has content"#),
         (Tar::new().symlink("a", "/etc").file("a/.wh.passwd", ""), r#"stands in it twice"#),
     ] {

@@ -182,3 +182,32 @@ fn spec_with_template(root: &Path, template: &str) -> (ImageSpec, LayerSpec) {
     };
     (image, layer)
 }
+
+#[test]
+fn a_directory_never_gives_way() {
+    let place = Place::new();
+    fs::create_dir_all(place.at("etc/apt")).unwrap();
+    fs::write(place.at("etc/apt/sources.list"), "mine").unwrap();
+    let text = Source::Text("x".into());
+    let file = Step::File(PlannedFile { to: "/etc/apt".into(), mode: 0o644, source: text });
+    let link = Step::Operation(Operation::Link { path: "/etc/apt".into(), target: "/x".into() });
+    for step in [file, link] {
+        let error = place.apply(&step).unwrap_err();
+        assert_eq!(fault_of(&error), Fault::Usage);
+        assert!(error.to_string().contains("/etc/apt is a directory of the image"), "{error}");
+        assert_eq!(place.text("etc/apt/sources.list"), "mine");
+    }
+}
+
+#[test]
+fn an_id_that_is_taken_is_refused() {
+    let place = Place::new();
+    fs::write(place.at("etc/passwd"), "daemon:x:1:1::/:/bin/false\n").unwrap();
+    for name in ["group", "shadow", "gshadow"] {
+        fs::write(place.at(&format!("etc/{name}")), "").unwrap();
+    }
+    let user = |id| Operation::User { name: "nu".into(), id, home: "/nonexistent".into(), shell: "/bin/false".into() };
+    let error = place.operate(user(1)).unwrap_err();
+    assert!(error.to_string().contains("/etc/passwd has daemon already"), "{error}");
+    place.operate(user(2)).unwrap();
+}

@@ -71,3 +71,20 @@ fn a_layer_that_is_forgotten_leaves_nothing() {
     assert_eq!((count("trees"), count("layers"), count("keys")), (0, 0, 0));
     assert_eq!(store.find(layer.key).unwrap(), None);
 }
+
+#[test]
+fn a_directory_that_is_no_cache_is_refused_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let project = directory.path().join("project");
+    fs::create_dir_all(project.join("layers/base")).unwrap();
+    for error in [Store::open(&project).unwrap_err(), Store::clear(&project).unwrap_err()] {
+        assert_eq!(habuild::report::fault_of(&error), habuild::report::Fault::Usage);
+        assert!(error.to_string().contains("is no cache of habuild's: it holds layers"), "{error}");
+    }
+    assert!(project.join("layers/base").is_dir() && !project.join("FORMAT").exists());
+    let fetched = directory.path().join("fetched");
+    fs::create_dir_all(fetched.join("packages")).unwrap();
+    Store::open(&fetched).unwrap();
+    Store::open(&fetched).unwrap();
+    Store::clear(&fetched).unwrap();
+}

@@ -1,14 +1,13 @@
 //! File systems from trees, made by the tools layer's own programs: squashfs for the root, ext4 for the state.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use uuid::Uuid;
 use walkdir::WalkDir;
 
+use super::content::Content;
 use super::settle;
-use crate::bake::docker::marks::Mark;
 use crate::report::{self, Failure, Fault};
 use crate::sys::enter::Overlay;
 use crate::sys::file::{self, Scratch};
@@ -121,33 +120,6 @@ fn can_choose_attributes(version: &str) -> bool {
     let numbers = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
     let mut parts = numbers.unwrap_or_default().split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     (parts.next(), parts.next()) >= (Some(4), Some(6))
-}
-
-/// What a file system is made of.
-#[derive(Debug, Default)]
-pub(crate) struct Content {
-    /// Where in it, from `/` on, the content of which directory lies; one may be mounted upon a directory of another.
-    pub trees: BTreeMap<PathBuf, PathBuf>,
-    /// What no tree can hold; paths begin with `/`.
-    pub marks: Vec<Mark>,
-}
-
-impl Content {
-    /// The content of one directory.
-    pub(crate) fn of(tree: &Path) -> Self {
-        Self { trees: BTreeMap::from([("/".into(), tree.into())]), marks: Vec::new() }
-    }
-
-    /// Mounts the content of `from` upon the directory `at`.
-    pub(crate) fn add(&mut self, at: &Path, from: &Path) {
-        self.trees.insert(at.into(), from.into());
-    }
-
-    /// Where the source of `path` would lie.
-    pub(crate) fn source_of(&self, path: &Path) -> Option<PathBuf> {
-        let inside = |(at, from): (&PathBuf, &PathBuf)| Some(from.join(path.strip_prefix(at).ok()?));
-        self.trees.iter().rev().find_map(inside)
-    }
 }
 
 /// What a state file system is, besides its content.

@@ -1,6 +1,7 @@
 //! Stage 4: one raw disk from the layers. Regular files only: no loop device, no mount that the host sees.
 
 pub(crate) mod boot;
+mod content;
 mod disk;
 pub(crate) mod filesystem;
 mod identity;

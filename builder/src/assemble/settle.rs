@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use walkdir::WalkDir;
 
-use super::filesystem::Content;
+use super::content::Content;
 use crate::bake::docker::marks::What;
 use crate::report::{Failure, Fault};
 use crate::sys::file;

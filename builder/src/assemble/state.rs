@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
 
-use super::filesystem::{self, Content, Tools};
+use super::content::Content;
+use super::filesystem::{self, Tools};
 use super::layout::{MIB, derived};
 use super::tree::{DOCKER, Tree};
 use crate::bake::{Baked, docker, pack};

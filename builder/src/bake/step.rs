@@ -31,7 +31,10 @@ pub struct Inputs<'a> {
 /// Carries out a step.
 pub fn apply(step: &Step, root: &Rootfs, inputs: &Inputs<'_>) -> Result<()> {
     match step {
-        Step::File(planned) => root.write(&planned.to, &content(&planned.source, inputs)?, planned.mode),
+        Step::File(planned) => {
+            keep_directory(root, &planned.to)?;
+            root.write(&planned.to, &content(&planned.source, inputs)?, planned.mode)
+        }
         Step::Bundle(_) => bundle::install(&*(inputs.bundle)()?, root),
         Step::Operation(operation) => operate(operation, root),
     }
@@ -46,8 +49,23 @@ fn operate(operation: &Operation, root: &Rootfs) -> Result<()> {
         }
         Operation::User { name, id, home, shell } => add_user(root, name, *id, home, shell),
         Operation::Directory { path, mode } => make_directory(root, path, *mode),
-        Operation::Link { path, target } => root.link(path, target),
+        Operation::Link { path, target } => {
+            keep_directory(root, path)?;
+            root.link(path, target)
+        }
         Operation::Remove { paths } => paths.iter().try_for_each(|path| root.remove(path)),
+    }
+}
+
+/// A directory of the image never gives way to a file or a link: `/etc/systemd/system` as a destination means a file in it.
+fn keep_directory(root: &Rootfs, path: &str) -> Result<()> {
+    match root.join(path)?.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(Failure::new(Fault::Usage, format!("{path} is a directory of the image, and would be replaced"))
+                .remedy("name a path in it, or remove it first")
+                .into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -90,8 +108,16 @@ fn add_user(root: &Rootfs, name: &str, id: u32, home: &str, shell: &str) -> Resu
     for (path, line) in lines {
         let at = root.join(path)?;
         let mut text = file::read_text(&at)?;
-        if text.lines().any(|other| other.split(':').next() == Some(name)) {
-            return Err(Failure::new(Fault::Usage, format!("user {name}: {path} has one of that name already")).into());
+        let taken = |other: &str| {
+            let mut fields = other.split(':');
+            let (other, number) = (fields.next(), fields.nth(1));
+            let has_id = ["/etc/passwd", "/etc/group"].contains(&path) && number == Some(&id.to_string());
+            other == Some(name) || has_id
+        };
+        if let Some(other) = text.lines().find(|line| taken(line)) {
+            let other = other.split(':').next().unwrap_or_default();
+            let words = format!("user {name}: {path} has {other} already, of that name or with the id {id}");
+            return Err(Failure::new(Fault::Usage, words).remedy("give it another name, or another id").into());
         }
         text.push_str(&line);
         file::write(&at, text)?;

@@ -32,6 +32,24 @@ use crate::sys::file::{self, Lock, Scratch};
 /// Tells one boot of the host from another.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Refuses a directory that holds something and is no cache of ours: `gc` removes what it does not know, and a project has
+/// `layers` and `images` too. What other parts of habuild may have put there before the store is made does no harm.
+fn refuse_foreign(cache: &Path) -> Result<()> {
+    if cache.join("FORMAT").exists() {
+        return Ok(());
+    }
+    let Ok(entries) = fs::read_dir(cache) else { return Ok(()) };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let ours = |name: &String| name.starts_with('.') || ["packages", "index", "lock", "kvm"].contains(&name.as_str());
+    match names.into_iter().find(|name| !ours(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let words = format!("{} is no cache of habuild's: it holds {name}, and no FORMAT", cache.display());
+            Err(Failure::new(Fault::Usage, words).remedy("name an empty or a new directory with --cache").into())
+        }
+    }
+}
+
 /// What tells this boot of the host from others.
 pub(super) fn boot_of_host() -> Result<String> {
     file::read_text(Path::new(BOOT))
@@ -63,9 +81,8 @@ impl Store {
     /// Opens the store below `cache`, making it if need be.
     pub fn open(cache: &Path) -> Result<Self> {
         let store = Self { root: cache.into() };
-        for directory in ["keys", "layers", "trees", "work"] {
-            file::make_directory(&store.root.join(directory))?;
-        }
+        refuse_foreign(cache)?;
+        file::make_directory(cache)?;
         let format = store.root.join("FORMAT");
         match fs::read_to_string(&format) {
             Ok(text) if text.trim() == FORMAT.to_string() => {}
@@ -77,7 +94,11 @@ impl Store {
                 .remedy("name another directory with --cache, or remove that one with habuild cache gc --all")
                 .into());
             }
+            // Before anything else: it says whose directory this is.
             Err(_) => file::write_atomic(&format, format!("{FORMAT}\n").as_bytes())?,
+        }
+        for directory in ["keys", "layers", "trees", "work"] {
+            file::make_directory(&store.root.join(directory))?;
         }
         Ok(store)
     }
@@ -235,6 +256,7 @@ impl Store {
 
     /// Removes everything below `cache`, packages and indexes too, whatever format the store has.
     pub fn clear(cache: &Path) -> Result<()> {
+        refuse_foreign(cache)?;
         file::make_directory(cache)?;
         let store = Self { root: cache.into() };
         let _alone = store.alone()?;

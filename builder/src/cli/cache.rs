@@ -76,6 +76,10 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
         say(format_args!("emptied {}", cache.display()));
         return Ok(0);
     }
+    if !cache.exists() {
+        say(format_args!("there is no cache at {}", cache.display()));
+        return Ok(0);
+    }
     let store = Store::open(&cache)?;
     match args.action {
         Action::List => {

@@ -121,7 +121,7 @@ impl Manifest {
     #[must_use]
     pub fn read(directory: &Path) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(&fs::read(directory.join(FILE)).ok()?).ok()?;
-        manifest.artifacts.iter().all(|artifact| is_plain(&artifact.file)).then_some(manifest)
+        manifest.artifacts.iter().all(|Artifact { file, format, .. }| is_artifact(file, *format)).then_some(manifest)
     }
 
     /// The manifest as text.
@@ -169,11 +169,11 @@ impl Manifest {
 }
 
 /// Whether `file` names an artifact in the output directory itself, and none of the files beside the artifacts.
-fn is_plain(file: &str) -> bool {
+fn is_artifact(file: &str, format: Format) -> bool {
     let mut components = Path::new(file).components();
     let normal =
         matches!((components.next(), components.next()), (Some(Component::Normal(name)), None) if name == file);
-    normal && !file.starts_with('.') && ![FILE, super::SUMS].contains(&file)
+    normal && !file.starts_with('.') && Path::new(file).extension().is_some_and(|ending| ending == format.extension())
 }
 
 #[cfg(test)]
@@ -244,7 +244,9 @@ pub(super) mod tests {
             Manifest::read(directory.path())
         };
         assert!(read("node.raw").is_some());
-        for bad in ["/etc/passwd", "../x", "a/b", "a/", "", ".", "..", ".hidden", "manifest.json", "SHA256SUMS"] {
+        for bad in
+            ["/etc/passwd", "../x", "a/b", "a/", "", ".", "..", ".hidden", "manifest.json", "SHA256SUMS", "notes.txt"]
+        {
             assert!(read(bad).is_none(), "{bad:?}");
         }
     }

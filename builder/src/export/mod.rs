@@ -53,10 +53,11 @@ pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&st
 }
 
 fn write(format: Format, plan: &Plan, disk: &Disk, staging: &Path) -> Result<Artifact> {
-    let (extension, convert): (&str, Convert) = match format {
-        Format::Raw => ("raw", |disk, out, progress| raw::write(&disk.path, out, progress)),
-        Format::Qcow2 => ("qcow2", convert_to_qcow2),
+    let convert: Convert = match format {
+        Format::Raw => |disk, out, progress| raw::write(&disk.path, out, progress),
+        Format::Qcow2 => convert_to_qcow2,
     };
+    let extension = format.extension();
     let name = format!("{}.{extension}", plan.image.name);
     let event = Event::start("export", extension);
     let path = staging.join(&name);

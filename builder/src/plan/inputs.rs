@@ -90,8 +90,8 @@ fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
     }
     let path = root.join(&harbor.bundle);
     let refused = |words: String| Failure::new(Fault::Input, format!("bundle {}: {words}", path.display()));
-    if path.is_dir() {
-        return Err(refused("is a directory".into()).remedy("name the offline installer's .tgz file").into());
+    if path.exists() && !path.is_file() {
+        return Err(refused("is no regular file".into()).remedy("name the offline installer's .tgz file").into());
     }
     let (sha256, _) = Digest::of_file(&path).map_err(|error| {
         refused("cannot be read".into()).because(error).remedy("harbor.bundle in the image spec names it")

@@ -92,3 +92,14 @@ pub enum Format {
     /// QEMU's copy-on-write format, zlib clusters.
     Qcow2,
 }
+
+impl Format {
+    /// The ending of its files' names, without the dot.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+}

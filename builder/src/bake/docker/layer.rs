@@ -92,7 +92,10 @@ impl Layer<'_> {
             .ok_or_else(|| self.refused(entry, "leads out of the layer"))?;
         let Some(name) = path.file_name().map(OsStr::as_bytes) else {
             // The top itself: Docker leaves it as it is.
-            return Ok(checksum);
+            return match entry.kind {
+                Kind::Directory => Ok(checksum),
+                _ => Err(self.refused(entry, "is the layer's top, and no directory")),
+            };
         };
         if name.starts_with(WHITEOUT) {
             if entry.size > 0 {
