@@ -12,7 +12,7 @@ use habuild::plan::inputs::{Sources, steps};
 use habuild::plan::layer::{PlannedFile, Source, Step};
 use habuild::report::{Fault, fault_of};
 use habuild::spec::image::{Artifacts, Disk, Firmware, Format, ImageSpec, Root};
-use habuild::spec::layer::{Action, ActionSpec, LayerSpec, Operation};
+use habuild::spec::layer::{Action, ActionSpec, CopyFrom, LayerSpec, Operation};
 use habuild::spec::names::{ByteSize, Distribution};
 use habuild::sys::digest::Digest;
 use tempfile::TempDir;
@@ -210,4 +210,30 @@ fn an_id_that_is_taken_is_refused() {
     let error = place.operate(user(1)).unwrap_err();
     assert!(error.to_string().contains("/etc/passwd has daemon already"), "{error}");
     place.operate(user(2)).unwrap();
+}
+
+#[test]
+fn what_a_directory_cannot_bring_is_named() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (image, mut layer) = spec_with_template(dir.path(), "");
+    let action = Action::Copy { from: CopyFrom::Directory("tree".into()), to: "/opt".into(), mode: None };
+    layer.actions = vec![ActionSpec { when: Vec::new(), action }];
+    let sources = Sources { firstboot: Path::new("none"), root: dir.path() };
+    let tree = layer.directory.join("tree");
+    for (name, words) in
+        [(&b"b\xff"[..], "has a name that is not UTF-8"), (b"socket", "is neither a file nor a directory")]
+    {
+        fs::create_dir(&tree).unwrap();
+        let path = tree.join(std::ffi::OsStr::from_bytes(name));
+        if name == b"socket" {
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        } else {
+            fs::write(&path, "").unwrap();
+        }
+        let error = steps(&layer, &image, &sources).unwrap_err();
+        assert_eq!(fault_of(&error), Fault::Usage);
+        assert!(format!("{error:#}").contains(words), "{error:#}");
+        fs::remove_dir_all(&tree).unwrap();
+    }
 }

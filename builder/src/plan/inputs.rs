@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
 
 use super::layer::{BundleSource, PlannedBundle, PlannedFile, Source, Step};
@@ -51,11 +51,16 @@ fn add(
             for entry in WalkDir::new(&from).sort_by_file_name() {
                 let entry = entry.with_context(|| format!("failed to list {}", from.display()))?;
                 let name = entry.path().strip_prefix(&from).context("a walk that left its directory")?;
-                let to = format!("{}/{}", to.trim_end_matches('/'), name.display());
+                let refused = |words: &str| {
+                    let words = format!("{:?} {words}", entry.path());
+                    Failure::new(Fault::Usage, words).remedy("rename it or take it out of the layer")
+                };
+                let name = name.to_str().ok_or_else(|| refused("has a name that is not UTF-8"))?;
+                let to = format!("{}/{name}", to.trim_end_matches('/'));
                 if entry.file_type().is_file() {
                     steps.push(copied(entry.path(), to, mode)?);
                 } else if !entry.file_type().is_dir() {
-                    bail!("{} is neither a file nor a directory", entry.path().display());
+                    return Err(refused("is neither a file nor a directory").into());
                 }
             }
         }

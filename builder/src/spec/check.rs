@@ -63,7 +63,7 @@ pub fn check_file(root: &Path, path: &Path) -> Result<()> {
         Kind::UserData => judged(path, schema::check_user_data(&text).map(|found| found.warnings)),
         Kind::Unknown => Err(whole(
             Mistake::new("is nothing that habuild knows")
-                .hint("check takes image specs, layer.toml files, node configs and cloud-init user-data"),
+                .hint("check takes image specs, layer.toml files, node configs, and user-data that is #cloud-config or MIME parts"),
         )
         .into()),
     }
