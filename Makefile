@@ -10,7 +10,7 @@ VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
-	@echo 'make test     every test but the long boots (40 minutes at most on 2 cores)'
+	@echo 'make test     every test but the long boots (25 minutes on 2 cores)'
 	@echo 'make test-vm  every boot'
 	@echo 'make lab      a cluster in namespaces: real Ceph, MariaDB, Redis, and two nodes'
 	@echo 'make check    what is quick: format, lints, documentation, pure tests'
