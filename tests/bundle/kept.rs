@@ -1,10 +1,13 @@
 //! What the cache keeps of bundles: layers once, found again, and judged.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use habuild::bake::bundle::{self, Bundles};
+use habuild::bake::docker::{self, Images};
+use habuild::bake::packages::Packages;
 use habuild::bake::store::Store;
 use habuild::plan::layer::{BundleSource, PlannedBundle};
 use habuild::sys::digest::Digest;
@@ -19,15 +22,16 @@ fn layer(content: &str) -> Vec<u8> {
     Tar::new().file("words", content).finish()
 }
 
-/// A cache, and the layer's directory in it.
+/// A cache and its store.
 fn cache() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     (directory, store)
 }
 
-fn inode(cache: &TempDir, layer: &[u8]) -> u64 {
-    fs::metadata(cache.path().join(format!("images/{}/diff/words", Digest::of(layer)))).unwrap().ino()
+fn inode(store: &Store, layer: &[u8]) -> u64 {
+    let layer = Images::open(store).unwrap().find(Digest::of(layer)).unwrap().unwrap();
+    fs::metadata(layer.diff().join("words")).unwrap().ino()
 }
 
 fn unpack(store: &Store, version: &str, saved: &[u8]) -> super::Unpacked {
@@ -42,11 +46,11 @@ fn what_bundles_share_is_unpacked_once() {
         |images| save_blobs(images, Blobs::Plain),
         |images| save_blobs(images, Blobs::Zstd),
     ] {
-        let (cache, store) = cache();
+        let (_directory, store) = cache();
         let one = unpack(&store, "v1.1.1", &archive(&[Image::new(TAG, &[&base, &first])]));
-        let made = inode(&cache, &base);
+        let made = inode(&store, &base);
         let other = unpack(&store, "v1.1.2", &archive(&[Image::new(TAG, &[&base, &second])]));
-        assert_eq!(inode(&cache, &base), made);
+        assert_eq!(inode(&store, &base), made);
         let of = |unpacked: &super::Unpacked| unpacked.bundle.layers.keys().copied().collect::<Vec<_>>();
         assert!(of(&one).contains(&Digest::of(&base)) && of(&other).contains(&Digest::of(&base)));
         assert!(of(&other).contains(&Digest::of(&second)) && !of(&other).contains(&Digest::of(&first)));
@@ -56,11 +60,11 @@ fn what_bundles_share_is_unpacked_once() {
 /// The names of old archives are ids that another archive may use for something else: what its bytes say counts.
 #[test]
 fn a_name_that_means_another_layer_is_read_again() {
-    let (cache, store) = cache();
+    let (_directory, store) = cache();
     unpack(&store, "v1.1.1", &save(&[Image::new(TAG, &[&layer("old")])]));
     let new = unpack(&store, "v1.1.2", &save(&[Image::new(TAG, &[&layer("new")])]));
     assert_eq!(new.bundle.layers.keys().copied().collect::<Vec<_>>(), [Digest::of(&layer("new"))]);
-    assert_ne!(inode(&cache, &layer("old")), inode(&cache, &layer("new")));
+    assert_ne!(inode(&store, &layer("old")), inode(&store, &layer("new")));
     // And a bundle that is wrong is refused as it would be without a cache.
     let wrong = save_with(&[Image::new(TAG, &[&layer("old")])], |manifest| {
         manifest[0]["Layers"] = serde_json::json!([]);
@@ -69,26 +73,46 @@ fn a_name_that_means_another_layer_is_read_again() {
     assert!(error.to_string().contains("it has 0 layers, its configuration names 1"), "{error:#}");
 }
 
-fn plan(path: &Path) -> PlannedBundle {
-    let (sha256, _) = Digest::of_file(path).unwrap();
-    PlannedBundle { sha256, from: BundleSource::File(path.into()) }
+/// As a build takes the bundle `file`.
+fn take(store: &Store, cache: &Path, file: &Path) -> (bundle::Bundle, bool) {
+    let (sha256, _) = Digest::of_file(file).unwrap();
+    let planned = PlannedBundle { sha256, from: BundleSource::File(file.into()) };
+    bundle::take(&planned, store, &Packages::open(cache).unwrap(), true).unwrap()
+}
+
+/// Unpacking needs a place for scratch, and here is none.
+#[test]
+fn a_layer_that_the_cache_has_is_not_unpacked_again() {
+    for archive in [save as fn(&[Image]) -> Vec<u8>, |images| save_blobs(images, Blobs::Zstd)] {
+        let (directory, store) = cache();
+        let (saved, images) = (archive(&[Image::new(TAG, &[&layer("words")])]), Images::open(&store).unwrap());
+        let scratch = directory.path().join("scratch");
+        fs::create_dir(&scratch).unwrap();
+        let first = docker::read(saved.as_slice(), "x", &images, &BTreeMap::new(), &scratch).unwrap();
+        let nowhere = directory.path().join("a file");
+        fs::write(&nowhere, "").unwrap();
+        let again = |known| docker::read(saved.as_slice(), "x", &images, known, &nowhere);
+        assert_eq!(again(&first.names).unwrap().layers, first.layers);
+        images.forget(&first.layers[&Digest::of(&layer("words"))]).unwrap();
+        assert!(again(&first.names).is_err(), "it is unpacked when the cache has lost it");
+    }
 }
 
 #[test]
 fn a_damaged_layer_is_seen_and_made_again() {
     let (cache, store) = cache();
-    let packages = habuild::bake::packages::Packages::open(cache.path()).unwrap();
     let file = cache.path().join("harbor.tgz");
     fs::write(&file, bundle("v1.1.2", &[TAG], &save(&[Image::new(TAG, &[&layer("words")])]))).unwrap();
-    let take = || bundle::take(&plan(&file), &store, &packages, true).unwrap();
+    let take = || take(&store, cache.path(), &file);
     let bundles = Bundles::open(&store).unwrap();
     assert!(!take().1 && take().1, "made, then found");
     assert_eq!(bundles.verify().unwrap(), (1, Vec::new()));
     let diff_id = Digest::of(&layer("words"));
-    fs::write(cache.path().join(format!("images/{diff_id}/diff/words")), "swords").unwrap();
+    let layer = Images::open(&store).unwrap().find(diff_id).unwrap().unwrap();
+    fs::write(layer.diff().join("words"), "swords").unwrap();
     let (whole, damaged) = bundles.verify().unwrap();
-    assert_eq!((whole, damaged.len(), damaged[0].0), (0, 1, diff_id));
-    bundles.forget_layer(diff_id).unwrap();
+    assert_eq!((whole, damaged.len(), damaged[0].0.diff_id), (0, 1, diff_id));
+    bundles.forget_layer(&layer).unwrap();
     assert!(!take().1, "made again");
     assert_eq!(bundles.verify().unwrap(), (1, Vec::new()));
 }
@@ -96,10 +120,9 @@ fn a_damaged_layer_is_seen_and_made_again() {
 #[test]
 fn a_bundle_of_an_earlier_boot_counts_as_none_and_is_swept() {
     let (cache, store) = cache();
-    let packages = habuild::bake::packages::Packages::open(cache.path()).unwrap();
     let file = cache.path().join("harbor.tgz");
     fs::write(&file, bundle("v1.1.2", &[TAG], &save(&[Image::new(TAG, &[&layer("words")])]))).unwrap();
-    let take = || bundle::take(&plan(&file), &store, &packages, true).unwrap();
+    let take = || take(&store, cache.path(), &file);
     take();
     let bundles = Bundles::open(&store).unwrap();
     bundles.sweep().unwrap();

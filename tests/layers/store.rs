@@ -84,6 +84,7 @@ fn a_directory_that_is_no_cache_is_refused_and_kept() {
     assert!(project.join("layers/base").is_dir() && !project.join("FORMAT").exists());
     let fetched = directory.path().join("fetched");
     fs::create_dir_all(fetched.join("packages")).unwrap();
+    fs::create_dir(fetched.join("lost+found")).unwrap();
     Store::open(&fetched).unwrap();
     Store::open(&fetched).unwrap();
     Store::clear(&fetched).unwrap();

@@ -40,7 +40,9 @@ fn refuse_foreign(cache: &Path) -> Result<()> {
     }
     let Ok(entries) = fs::read_dir(cache) else { return Ok(()) };
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let ours = |name: &String| name.starts_with('.') || ["packages", "index", "lock", "kvm"].contains(&name.as_str());
+    // A disk of its own has lost+found.
+    let harmless = ["packages", "index", "lock", "kvm", "lost+found"];
+    let ours = |name: &String| name.starts_with('.') || harmless.contains(&name.as_str());
     match names.into_iter().find(|name| !ours(name)) {
         None => Ok(()),
         Some(name) => {

@@ -112,9 +112,9 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
             if whole > 0 {
                 say(format_args!("{:10} {whole} layers of container images are whole", "bundle"));
             }
-            for (diff_id, words) in broken {
+            for (layer, words) in broken {
                 damaged += 1;
-                say(format_args!("{:10} {}  damaged: {words}", "bundle", diff_id.short()));
+                say(format_args!("{:10} {}  damaged: {words}", "bundle", layer.diff_id.short()));
             }
             if damaged == 0 {
                 return Ok(0);
@@ -137,9 +137,9 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                 }
             }
             let bundles = Bundles::open(&store)?;
-            for (diff_id, words) in bundles.verify()?.1 {
-                say(format_args!("{:10} {}  removed: {words}", "bundle", diff_id.short()));
-                bundles.forget_layer(diff_id)?;
+            for (layer, words) in bundles.verify()?.1 {
+                say(format_args!("{:10} {}  removed: {words}", "bundle", layer.diff_id.short()));
+                bundles.forget_layer(&layer)?;
             }
             let mut freed = 0;
             if let Some(days) = unused {

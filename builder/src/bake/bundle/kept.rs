@@ -7,7 +7,7 @@
 //!
 //! The layers of its container images lie in `images/`. As they do, a bundle counts until the host starts again only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use contract::harbor::{Generation, Version};
 use serde::{Deserialize, Serialize};
 
 use super::files::Contents;
-use crate::bake::docker::{Archive, Image, Images, StoredLayer};
+use crate::bake::docker::{self, Archive, BUILDER, Image, Images, StoredLayer};
 use crate::bake::store::{Store, boot_of_host};
 use crate::sys::digest::Digest;
 use crate::sys::file::{self, Lock};
@@ -48,6 +48,8 @@ struct Kept {
     /// The bundle's digest, for people.
     sha256: Digest,
     boot: String,
+    /// Whose code unpacked it.
+    builder: String,
     version: Version,
     generation: Generation,
     images: Vec<Image>,
@@ -102,7 +104,8 @@ impl Bundles {
     /// Keeps what was unpacked into `directory`.
     pub(super) fn keep(&self, sha256: Digest, contents: Contents, directory: &Path) -> Result<Bundle> {
         let Contents { version, generation, archive: Archive { images, layers, names } } = contents;
-        let kept = Kept { sha256, boot: boot_of_host()?, version, generation, images, names };
+        let kept =
+            Kept { sha256, boot: boot_of_host()?, builder: BUILDER.to_owned(), version, generation, images, names };
         let text = serde_json::to_vec_pretty(&kept).context("a bundle that cannot be described")?;
         file::write(&directory.join(RECORD), text)?;
         let at = self.root.join(key(sha256).to_string());
@@ -122,14 +125,12 @@ impl Bundles {
     }
 
     /// Says of every layer of a container image that is damaged what is wrong with it; the others are counted.
-    pub fn verify(&self) -> Result<(usize, Vec<(Digest, String)>)> {
+    pub fn verify(&self) -> Result<(usize, Vec<(StoredLayer, String)>)> {
         let (mut whole, mut damaged) = (0, Vec::new());
-        for diff_id in self.images.all()? {
-            // One of an earlier boot is nobody's.
-            let Some(layer) = self.images.find(diff_id)? else { continue };
+        for layer in self.images.all()? {
             match self.images.verify(&layer)? {
                 None => whole += 1,
-                Some(words) => damaged.push((diff_id, words)),
+                Some(words) => damaged.push((layer, words)),
             }
         }
         Ok((whole, damaged))
@@ -142,8 +143,8 @@ impl Bundles {
     }
 
     /// Removes a layer of container images.
-    pub fn forget_layer(&self, diff_id: Digest) -> Result<()> {
-        self.images.forget(diff_id)
+    pub fn forget_layer(&self, layer: &StoredLayer) -> Result<()> {
+        self.images.forget(layer)
     }
 
     /// Removes the bundles that no build has used for `age`; gives how many. `sweep` then removes their layers.
@@ -161,17 +162,16 @@ impl Bundles {
     /// Removes bundles that no build will use as they are, and the layers that no bundle has.
     pub fn sweep(&self) -> Result<()> {
         let boot = boot_of_host()?;
-        let mut used = Vec::new();
+        let mut used = BTreeSet::new();
         for at in self.all()? {
-            match self.read(&at)?.filter(|kept| kept.boot == boot) {
-                Some(kept) => used.extend(kept.images.into_iter().flat_map(|image| image.layers)),
-                None => remove(&at)?,
-            }
+            let Some(kept) = self.read(&at)?.filter(|kept| kept.boot == boot) else {
+                remove(&at)?;
+                continue;
+            };
+            let layers = kept.images.iter().flat_map(|image| &image.layers);
+            used.extend(layers.map(|diff_id| docker::layer_key(&kept.builder, *diff_id)));
         }
-        for diff_id in self.images.all()?.into_iter().filter(|diff_id| !used.contains(diff_id)) {
-            self.images.forget(diff_id)?;
-        }
-        Ok(())
+        self.images.sweep(&used)
     }
 
     fn all(&self) -> Result<Vec<PathBuf>> {
@@ -198,5 +198,5 @@ fn remove(at: &Path) -> Result<()> {
 
 /// What an unpacked bundle is made from: its bytes, and the code that unpacks it.
 fn key(sha256: Digest) -> Digest {
-    Digest::of(format!("bundle\nbuilder {}\nsha256 {sha256}\n", env!("HABUILD_BAKE_ID")).as_bytes())
+    Digest::of(format!("bundle\nbuilder {BUILDER}\nsha256 {sha256}\n").as_bytes())
 }

@@ -5,8 +5,6 @@ use std::io::{self, Read};
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 
-use crate::bake::foreign::bad_io;
-
 /// Decompresses frame after frame. Memory: a frame's window, which the decoder bounds (128 MiB).
 pub(super) struct Frames<R> {
     source: R,
@@ -66,7 +64,7 @@ impl<R: Read> Read for Frames<R> {
             if self.decoder.is_finished() && self.decoder.can_collect() == 0 {
                 let (said, found) = (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum());
                 if said.is_some_and(|said| found != Some(said)) {
-                    return Err(bad_io("it is damaged: a frame's checksum is wrong"));
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the checksum of a zstd frame is wrong"));
                 }
                 self.open = false;
             }

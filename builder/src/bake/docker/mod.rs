@@ -16,5 +16,5 @@ pub mod marks;
 mod split;
 
 pub use archive::{Archive, Image, OtherLayer, read};
-pub use images::{Images, StoredLayer};
+pub use images::{BUILDER, Images, StoredLayer, key as layer_key};
 pub use layout::{LaidOut, chains, lay_out};
