@@ -4,6 +4,7 @@ use std::path::Path;
 
 use contract::harbor::{Record, SCHEMA, Version, broken};
 use contract::strict::Mistake;
+use serde::de::DeserializeOwned;
 
 use crate::host::Host;
 use crate::trouble::Trouble;
@@ -12,6 +13,31 @@ use crate::trouble::Trouble;
 pub(crate) const DIRECTORY: &str = "/usr/share/habuild/bundle";
 /// What the bake found out about the bundle.
 pub(crate) const FACTS: &str = "/usr/share/habuild/bundle.json";
+
+/// What the bake wrote into the image at `path`, about a `what`.
+///
+/// # Errors
+/// The image was baked without one, or by another version of habuild.
+pub(crate) fn baked<T: DeserializeOwned>(
+    host: &Host,
+    path: &str,
+    what: &str,
+    schema: impl Fn(&T) -> u32,
+) -> Result<T, Trouble> {
+    let content = host.read(Path::new(path)).map_err(|error| {
+        Trouble::lasting(format!("this image holds no {what}: {path}: {error}"))
+            .hint("bake it with harbor.bundle set and the layer harbor")
+    })?;
+    let record: T = serde_json::from_slice(&content.bytes)
+        .map_err(|error| Trouble::lasting(format!("{path}: {error}")).hint("bake the image again"))?;
+    match schema(&record) {
+        SCHEMA => Ok(record),
+        other => {
+            let message = format!("{path}: schema {other} is not known to this version of habuild");
+            Err(Trouble::lasting(message).hint("bake the image again"))
+        }
+    }
+}
 
 /// What the image says of its bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +51,7 @@ impl Bundle {
     /// # Errors
     /// The image has no bundle, or is of another version of habuild.
     pub(crate) fn find(host: &Host) -> Result<Self, Trouble> {
-        let content = host.read(Path::new(FACTS)).map_err(|error| {
-            Trouble::lasting(format!("this image holds no Harbor bundle: {FACTS}: {error}"))
-                .hint("bake it with harbor.bundle set and the layer harbor")
-        })?;
-        let record: Record = serde_json::from_slice(&content.bytes)
-            .map_err(|error| Trouble::lasting(format!("{FACTS}: {error}")).hint("bake the image again"))?;
-        if record.schema != SCHEMA {
-            let message = format!("{FACTS}: schema {} is not known to this version of habuild", record.schema);
-            return Err(Trouble::lasting(message).hint("bake the image again"));
-        }
+        let record: Record = baked(host, FACTS, "Harbor bundle", |record: &Record| record.schema)?;
         Ok(Self { version: record.version })
     }
 

@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::harbor::{ImageList, ImageRecord, SCHEMA};
+use contract::harbor::{ImageList, ImageRecord};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
+use crate::bundle::baked;
 use crate::host::Host;
+use crate::share::sha256;
 use crate::trouble::Trouble;
 
 /// What the bake wrote into the image.
@@ -22,16 +23,7 @@ const STORE: &str = "/var/lib/docker";
 /// # Errors
 /// The image says nothing about container images, or its list cannot be read.
 pub(crate) fn differences(host: &Host) -> Result<Vec<String>, Trouble> {
-    let content = host.read(Path::new(LIST)).map_err(|error| {
-        Trouble::lasting(format!("this image holds no list of container images: {LIST}: {error}"))
-            .hint("bake it with harbor.bundle set and the layer harbor")
-    })?;
-    let list: ImageList = serde_json::from_slice(&content.bytes)
-        .map_err(|error| Trouble::lasting(format!("{LIST}: {error}")).hint("bake the image again"))?;
-    if list.schema != SCHEMA {
-        let message = format!("{LIST}: schema {} is not known to this version of habuild", list.schema);
-        return Err(Trouble::lasting(message).hint("bake the image again"));
-    }
+    let list: ImageList = baked(host, LIST, "list of container images", |list: &ImageList| list.schema)?;
     let names = names(host);
     Ok(list.images.iter().flat_map(|image| differences_of(host, image, &names)).collect())
 }
@@ -61,7 +53,7 @@ fn differences_of(host: &Host, image: &ImageRecord, names: &Value) -> Vec<String
     let configuration = store(&format!("image/overlay2/imagedb/content/sha256/{}", image.id));
     match host.read(&configuration) {
         Err(_) => found.push(format!("{called}: its configuration {} is missing", short(&image.id))),
-        Ok(content) if hex(&content.bytes) != image.id => {
+        Ok(content) if sha256(&content.bytes) != image.id => {
             found.push(format!("{called}: its configuration {} is damaged", short(&image.id)));
         }
         Ok(_) => {}
@@ -87,10 +79,6 @@ fn store(path: &str) -> PathBuf {
     Path::new(STORE).join(path)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
@@ -112,7 +100,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        let id = hex(b"configuration");
+        let id = sha256(b"configuration");
         let list = json!({"schema": 1, "images": [{"id": id, "names": ["a/b:1"], "chains": ["c1"]}]});
         write("usr/share/habuild/images.json", &list.to_string());
         let store = |path: &str| format!("var/lib/docker/{path}");

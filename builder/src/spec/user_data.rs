@@ -1,8 +1,9 @@
 //! cloud-init user-data in the forms that clouds take: one cloud-config, an archive of parts, and either compressed.
 //!
-//! What cloud-init makes of parts was looked up in its `user_data.py` and `handlers/cloud_config.py` (24.4): a part's type
-//! is its content's when it says `text/plain`; of two cloud-configs the later one's keys take the place of the earlier
-//! one's, unless it says how it is merged.
+//! Facts are from cloud-init 22.4.2 and 26.2, `user_data.py` and `handlers/cloud_config.py`: an archive is what has
+//! `MIME-Version:` in its first 4096 bytes; a part's type is its content's when it says `text/plain`, a script or nothing,
+//! and when it was compressed; of two cloud-configs the later one's keys take the place of the earlier one's, unless it
+//! says how it is merged.
 
 use std::io::Read as _;
 
@@ -10,6 +11,21 @@ use contract::schema::{self, UserData};
 use contract::strict::{Mistake, Place, Problem};
 use flate2::read::GzDecoder;
 use mail_parser::{Encoding, HeaderName, MessageParser, MessagePart, MimeHeaders as _};
+
+/// What cloud-init takes an archive's header from.
+const HEAD: usize = 4096;
+
+/// What a compressed part may call itself (`DECOMP_TYPES`).
+const COMPRESSED: [&str; 8] = [
+    "application/gzip",
+    "application/gzip-compressed",
+    "application/gzipped",
+    "application/x-compress",
+    "application/x-compressed",
+    "application/x-gunzip",
+    "application/x-gzip",
+    "application/x-gzip-compressed",
+];
 
 /// As long as a definition may be.
 const LONGEST: u64 = 256 << 10;
@@ -37,6 +53,8 @@ pub(super) fn check(bytes: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
     doubts.sort();
     Ok(doubts)
 }
+
+const CONFIG: &[u8] = b"#cloud-config";
 
 const START: Place = Place { line: 1, column: 1 };
 
@@ -74,6 +92,11 @@ fn parts(text: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
     let message = MessageParser::default().parse(text);
     let parts: Vec<&MessagePart<'_>> =
         message.iter().flat_map(|message| &message.parts).filter(|part| !part.is_multipart()).collect();
+    let head = text.get(..text.len().min(HEAD)).unwrap_or_default().to_ascii_lowercase();
+    if !head.windows(13).any(|word| word == b"mime-version:") {
+        let mistake = Mistake::new("is a multi-part archive that cloud-init does not take for one");
+        return Err(refused(mistake.hint("add the line MIME-Version: 1.0 to its header")));
+    }
     let is_archive = message.as_ref().is_some_and(|message| message.parts.iter().any(MessagePart::is_multipart));
     if !is_archive || parts.is_empty() {
         let mistake = Mistake::new("is a multi-part archive in which no part can be found");
@@ -98,14 +121,19 @@ impl Parts {
     fn take(&mut self, number: usize, part: &MessagePart<'_>, text: &[u8]) {
         let lines_before = lines(text, part.raw_body_offset());
         let header = Place { line: lines(text, part.raw_header_offset()) + 1, column: 1 };
-        let content = part.contents();
         let kind = part.content_type().map_or_else(String::new, |kind| {
             format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()).to_lowercase()
         });
+        let unpacked = COMPRESSED.contains(&kind.as_str()).then(|| inflated(part.contents())).transpose();
+        let Ok(unpacked) = unpacked else {
+            self.problems.push(Problem::new(header, "", format!("part {number} is {kind}, and damaged or too long")));
+            return;
+        };
+        let content = unpacked.as_deref().unwrap_or_else(|| part.contents());
         let is_config = match kind.as_str() {
             "text/cloud-config" => true,
-            "" | "text/plain" => content.starts_with(b"#cloud-config"),
-            _ => false,
+            "" | "text/plain" | "text/x-not-multipart" | "text/x-shellscript" => content.starts_with(CONFIG),
+            _ => unpacked.is_some() && content.starts_with(CONFIG),
         };
         if !is_config {
             if ["text/jinja2", "text/cloud-config-archive", "text/x-include-url"].contains(&kind.as_str()) {
@@ -123,7 +151,7 @@ impl Parts {
         let readable = if bare { format!("#cloud-config\n{content}") } else { content.to_owned() };
         let place = |problem: Problem| {
             let line = problem.line.saturating_sub(usize::from(bare)).max(1);
-            if part.encoding == Encoding::None {
+            if part.encoding == Encoding::None && unpacked.is_none() {
                 return Problem { line: lines_before + line, ..problem };
             }
             let message = format!("{} (line {line} of part {number})", problem.message);
@@ -204,18 +232,21 @@ mod tests {
         }
     }
 
-    const CONFIG: &str = "Content-Type: text/cloud-config; charset=\"us-ascii\"\nMIME-Version: 1.0";
+    const HEADERS: &str = "Content-Type: text/cloud-config; charset=\"us-ascii\"\nMIME-Version: 1.0";
     const SCRIPT: (&str, &str) = ("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello");
 
     #[test]
     fn a_node_config_is_found_in_every_form() {
         let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config());
-        let encoded = format!("{CONFIG}\nContent-Transfer-Encoding: base64");
+        let compressed = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, gzip(&config()));
+        let encoded = format!("{HEADERS}\nContent-Transfer-Encoding: base64");
         for text in [
-            archive(&[SCRIPT, (CONFIG, &config())]),
+            archive(&[SCRIPT, (HEADERS, &config())]),
             archive(&[("Content-Type: text/plain", &config()), SCRIPT]),
             archive(&[(encoded.as_str(), &base64)]),
-            archive(&[(CONFIG, "#cloud-config\nlocale: C\nwrite_files: []\n"), (CONFIG, &config())]),
+            archive(&[("Content-Type: text/x-shellscript", &config())]),
+            archive(&[("Content-Type: application/gzip\nContent-Transfer-Encoding: base64", &compressed)]),
+            archive(&[(HEADERS, "#cloud-config\nlocale: C\nwrite_files: []\n"), (HEADERS, &config())]),
         ] {
             for bytes in [text.clone().into_bytes(), gzip(&text)] {
                 let said = said(&bytes);
@@ -228,7 +259,7 @@ mod tests {
 
     #[test]
     fn problems_in_a_part_have_their_lines_in_the_archive() {
-        let text = archive(&[SCRIPT, (CONFIG, &config().replace("cluster: hub", "clustre: hub"))]);
+        let text = archive(&[SCRIPT, (HEADERS, &config().replace("cluster: hub", "clustre: hub"))]);
         let line = text.lines().position(|line| line.contains("clustre")).unwrap() + 1;
         assert!(
             said(text.as_bytes()).starts_with(&format!("{line}:7: clustre: unknown key")),
@@ -236,7 +267,7 @@ mod tests {
             said(text.as_bytes())
         );
         let bare = config().replace("#cloud-config\n", "").replace("cluster: hub", "clustre: hub");
-        let text = archive(&[(CONFIG, &bare)]);
+        let text = archive(&[(HEADERS, &bare)]);
         let line = text.lines().position(|line| line.contains("clustre")).unwrap() + 1;
         assert!(said(text.as_bytes()).starts_with(&format!("{line}:7: clustre")), "{}", said(text.as_bytes()));
     }
@@ -246,25 +277,30 @@ mod tests {
         let other = "#cloud-config\nwrite_files:\n- {path: /etc/motd, content: hi}\n";
         let merging = format!("{other}merge_how: 'dict(recurse_array)+list(append)'\n");
         let replaced = "part 2 has write_files too, which takes the place of that in part 1";
-        assert!(said(archive(&[(CONFIG, &config()), (CONFIG, other)]).as_bytes()).contains(replaced));
-        assert!(said(archive(&[(CONFIG, &config()), (CONFIG, &merging)]).as_bytes()).starts_with("fine"));
-        let header = format!("{CONFIG}\nX-Merge-Type: list(append)");
-        assert!(said(archive(&[(CONFIG, &config()), (&header, other)]).as_bytes()).starts_with("fine"));
-        assert!(said(archive(&[(CONFIG, &config()), (&header, &config())]).as_bytes()).contains("a second time"));
+        assert!(said(archive(&[(HEADERS, &config()), (HEADERS, other)]).as_bytes()).contains(replaced));
+        assert!(said(archive(&[(HEADERS, &config()), (HEADERS, &merging)]).as_bytes()).starts_with("fine"));
+        let header = format!("{HEADERS}\nX-Merge-Type: list(append)");
+        assert!(said(archive(&[(HEADERS, &config()), (&header, other)]).as_bytes()).starts_with("fine"));
+        assert!(said(archive(&[(HEADERS, &config()), (&header, &config())]).as_bytes()).contains("a second time"));
         let jinja = ("Content-Type: text/jinja2", "## template: jinja\n#cloud-config\n");
-        assert!(said(archive(&[(CONFIG, &config()), jinja]).as_bytes()).contains("part 2 is text/jinja2"));
+        assert!(said(archive(&[(HEADERS, &config()), jinja]).as_bytes()).contains("part 2 is text/jinja2"));
     }
 
     #[test]
     fn what_is_no_archive_or_too_long_is_refused() {
-        assert!(said(b"Content-Type: multipart/mixed; boundary=x\n\nnothing").contains("no part can be found"));
+        let empty = b"Content-Type: multipart/mixed; boundary=x\nMIME-Version: 1.0\n\nnothing";
+        assert!(said(empty).contains("no part can be found"));
+        let unversioned = archive(&[SCRIPT]).replace("MIME-Version: 1.0\n", "");
+        assert!(said(unversioned.as_bytes()).contains("add the line MIME-Version: 1.0"));
+        let damaged = archive(&[("Content-Type: application/gzip", "no gzip")]);
+        assert!(said(damaged.as_bytes()).contains("part 1 is application/gzip, and damaged"));
         let whole = gzip(&config());
         assert!(said(&whole[..whole.len() - 9]).contains("is compressed, and damaged"));
         assert!(said(&gzip(&"#".repeat(1 << 20))).contains("is longer than 256 KiB"));
         for end in 0..whole.len() {
             let _ = check(&whole[..end]);
         }
-        let text = archive(&[SCRIPT, (CONFIG, &config())]);
+        let text = archive(&[SCRIPT, (HEADERS, &config())]);
         for end in 0..text.len() {
             let _ = check(&text.as_bytes()[..end]);
         }

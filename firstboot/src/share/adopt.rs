@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::openssl;
-use super::secrets::{SharedSecrets, digest};
+use super::secrets::{SharedSecrets, sha256};
 use crate::host::Host;
 use crate::trouble::Trouble;
 
@@ -47,7 +47,7 @@ fn taken(
     certificate: &[u8],
 ) -> Result<SharedSecrets, Trouble> {
     let wrong = |what: &str| Trouble::lasting(format!("{share}/{at}: {what}"));
-    if digest(key) == PUBLICLY_KNOWN {
+    if sha256(key) == PUBLICLY_KNOWN {
         return Err(wrong("is the key that every copy of Harbor ships with: whoever has it can sign tokens")
             .hint("make a new pair (customize_crt = on), give it to every node, then adopt"));
     }

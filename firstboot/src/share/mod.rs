@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use decide::{Decision, Seen, Told, decide};
-pub(crate) use secrets::SharedSecrets;
+pub(crate) use secrets::{SharedSecrets, sha256};
 use stamp::Stamp;
 
 use crate::host::Host;

@@ -131,12 +131,12 @@ impl SharedSecrets {
 
     /// SHA-256 of their text, for the stamp.
     pub(super) fn digest(&self) -> Result<String, Trouble> {
-        Ok(digest(self.text()?.as_bytes()))
+        Ok(sha256(self.text()?.as_bytes()))
     }
 }
 
 /// SHA-256 in hexadecimal.
-pub(super) fn digest(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
