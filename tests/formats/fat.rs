@@ -1,8 +1,10 @@
 //! FAT32, judged by fsck.vfat and mtools.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
-use habuild::formats::fat::{FatContent, FatTree, FatVolume};
+use habuild::formats::fat::{FatContent, FatTree, FatVolume, Listing};
 
 use crate::{noise, run, text};
 
@@ -16,6 +18,12 @@ fn check(size: u64, label: &str, tree: &FatTree, contents: &[(&str, &[u8])]) {
     let volume = FatVolume { size, label, volume_id: 0x1234_abcd, hidden_sectors: 4096, epoch: 1_700_000_001 };
     tree.write(&mut out, &volume).unwrap();
     assert_eq!(fs::metadata(&image).unwrap().len(), size);
+
+    let listing = Listing::read(&mut File::open(&image).unwrap(), 0).unwrap();
+    assert_eq!((listing.size, listing.label.as_str(), listing.volume_id), (size, label, 0x1234_abcd));
+    for (path, content) in contents {
+        assert!(content_of(&image, &listing, path) == *content, "{path} reads back otherwise");
+    }
 
     let said = run("fsck.vfat", &["-n", "-v", text(&image)]);
     for complaint in ["ifference", "arning", "nvalid", "rong", "eclaimed", "irty"] {
@@ -37,6 +45,19 @@ fn check(size: u64, label: &str, tree: &FatTree, contents: &[(&str, &[u8])]) {
         assert!(upper || listing.lines().any(|line| line.ends_with(&format!(" {name}"))), "{name}: {listing}");
     }
     assert!(run("minfo", &["-i", text(&image), "::"]).contains("disk type=\"FAT32   \""));
+}
+
+/// A file's bytes by where they lie.
+fn content_of(image: &Path, listing: &Listing, path: &str) -> Vec<u8> {
+    let file = listing.files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path}: {listing:?}"));
+    let (volume, mut content) = (File::open(image).unwrap(), Vec::new());
+    for extent in &file.extents {
+        let mut bytes = vec![0; (extent.end - extent.start) as usize];
+        volume.read_exact_at(&mut bytes, extent.start).unwrap();
+        content.extend(bytes);
+    }
+    assert_eq!(content.len() as u64, file.length);
+    content
 }
 
 /// fsck.vfat counts directories and the label as files too; what matters is that it saw at least ours.
@@ -97,4 +118,36 @@ fn a_directory_of_many_clusters_is_whole() {
     }
     let some: Vec<_> = names.iter().step_by(233).map(|name| (name.as_str(), name.as_bytes())).collect();
     check(40 * MIB, "MANY", &tree, &some);
+}
+
+#[test]
+fn what_mtools_wrote_is_read_long_names_and_scattered_files_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let [image, host] = ["volume.img", "host"].map(|name| directory.path().join(name));
+    for (cluster, size) in [("1", "34M"), ("8", "300M")] {
+        let _ = fs::remove_file(&image);
+        run("truncate", &["-s", size, text(&image)]);
+        run("mkfs.vfat", &["-F", "32", "-s", cluster, "-n", "BOOT", "-i", "00c0ffee", text(&image)]);
+        run("mmd", &["-i", text(&image), "::EFI", "::EFI/Ein langer Name wie dieser"]);
+        let copy = |path: &str, content: &[u8]| {
+            fs::write(&host, content).unwrap();
+            run("mcopy", &["-n", "-o", "-i", text(&image), text(&host), &format!("::{path}")]);
+        };
+        // The second file is larger than the hole that the first one leaves, and so lies in two pieces or more.
+        copy("hole", &noise(1, 50_000));
+        copy("lower.cfg", b"x");
+        run("mdel", &["-i", text(&image), "::hole"]);
+        // Without FSInfo's hint the search for free clusters begins at the first.
+        File::options().write(true).open(&image).unwrap().write_all_at(&[0xff; 4], 512 + 492).unwrap();
+        let large = noise(2, 700_001);
+        copy("EFI/Ein langer Name wie dieser/SCATTER.BIN", &large);
+        let listing = Listing::read(&mut File::open(&image).unwrap(), 0).unwrap();
+        assert_eq!((listing.label.as_str(), listing.volume_id), ("BOOT", 0x00c0_ffee));
+        let paths: Vec<_> = listing.files.iter().map(|file| file.path.as_str()).collect();
+        let scattered = "EFI/Ein langer Name wie dieser/SCATTER.BIN";
+        assert_eq!(paths, [scattered, "lower.cfg"]);
+        assert!(listing.files[0].extents.len() > 1, "{listing:?}");
+        assert!(content_of(&image, &listing, scattered) == large);
+        assert!(content_of(&image, &listing, "lower.cfg") == b"x");
+    }
 }

@@ -1,10 +1,11 @@
 //! qcow2, judged by qemu-img.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use habuild::formats::qcow2::{self, Options};
+use habuild::formats::qcow2::{self, Options, Reader};
 
 use crate::{noise, run, text};
 
@@ -34,6 +35,13 @@ fn check(size: u64, parts: &[(u64, Vec<u8>)], incompressible: Option<Range<u64>>
     assert!(said.contains("No errors were found on the image."), "{said}");
     let said = run("qemu-img", &["compare", "-f", "raw", "-F", "qcow2", text(&raw), text(&one)]);
     assert!(said.contains("Images are identical."), "{said}");
+    let mut reader = Reader::open(File::open(&one).unwrap()).unwrap();
+    assert_eq!(reader.size(), size);
+    for (at, bytes) in parts {
+        let mut found = vec![1; bytes.len()];
+        reader.seek(SeekFrom::Start(*at)).and_then(|_| reader.read_exact(&mut found)).unwrap();
+        assert!(found == *bytes, "{at}");
+    }
     let said = run("qemu-img", &["info", text(&one)]);
     assert!(said.contains("compat: 1.1") && said.contains("compression type: zlib"), "{said}");
     fs::metadata(&one).unwrap().len()
@@ -73,5 +81,43 @@ fn a_disk_of_broken_sectors_is_refused_by_name() {
         raw.as_file().set_len(length).unwrap();
         let error = qcow2::write(raw.path(), &mut out, &options, &mut |_, _| ()).unwrap_err();
         assert!(error.to_string().contains(text(raw.path())), "{error}");
+    }
+}
+
+#[test]
+fn what_qemu_img_wrote_is_read_in_every_cluster_size_and_both_versions() {
+    let directory = tempfile::tempdir().unwrap();
+    let [raw, image] = ["disk.raw", "disk.qcow2"].map(|name| directory.path().join(name));
+    let mut disk = vec![0; 9 * MIB as usize + 1536];
+    disk[..3 << 20].copy_from_slice(&prose(1, 3 << 20));
+    disk[(5 << 20) + 512..][..1 << 20].copy_from_slice(&noise(2, 1 << 20));
+    let end = disk.len() - 100;
+    disk[end..].fill(9);
+    fs::write(&raw, &disk).unwrap();
+    for (options, compressed) in [
+        ("compat=1.1,cluster_size=512", true),
+        ("compat=0.10,cluster_size=4k", true),
+        ("compat=1.1,cluster_size=64k", false),
+        ("compat=0.10,cluster_size=64k", true),
+        ("compat=1.1,cluster_size=2M", true),
+    ] {
+        let mut arguments = vec!["convert", "-O", "qcow2", "-o", options];
+        arguments.extend(compressed.then_some("-c"));
+        arguments.extend([text(&raw), text(&image)]);
+        run("qemu-img", &arguments);
+        let mut found = Vec::new();
+        Reader::open(File::open(&image).unwrap()).unwrap().read_to_end(&mut found).unwrap();
+        assert!(found == disk, "{options}");
+    }
+    for (arguments, words) in [
+        (
+            ["create", "-f", "qcow2", "-o", "compression_type=zstd", text(&image), "1M"].to_vec(),
+            "incompatible features",
+        ),
+        (["create", "-f", "qcow2", "-F", "raw", "-b", text(&raw), text(&image)].to_vec(), "backing file"),
+    ] {
+        run("qemu-img", &arguments);
+        let error = Reader::open(File::open(&image).unwrap()).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
     }
 }

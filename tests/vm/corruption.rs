@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use habuild::boot::{Goal, Machine, Options, Until};
+use habuild::formats::gpt::Table;
 use habuild::spec::image::Firmware;
 use habuild::sys::cmd::{Cmd, Tool};
 
@@ -43,15 +44,11 @@ impl Root {
     /// Finds the partition named `root`.
     fn find(disk: PathBuf) -> Self {
         let file = File::options().read(true).write(true).open(&disk).unwrap();
-        let mut root = Self { disk, file, start: 0 };
-        let header = root.bytes(512, 92);
-        assert_eq!(&header[..8], b"EFI PART");
-        let (count, size) = (number(&header[80..84]), number(&header[84..88]));
-        let entry = (0..count)
-            .map(|index| root.bytes(number(&header[72..80]) * 512 + index * size, 128))
-            .find(|entry| name(entry) == "root")
-            .expect("the disk has no partition named root");
-        root.start = number(&entry[32..40]) * 512;
+        let size = file.metadata().unwrap().len();
+        let table = Table::read(&mut &file, size).unwrap();
+        let partition = table.partitions.iter().find(|partition| partition.name == "root");
+        let start = partition.expect("the disk has no partition named root").first_lba * 512;
+        let root = Self { disk, file, start };
         assert_eq!(root.bytes(root.start, 4), b"hsqs", "the root is not squashfs");
         root
     }
@@ -98,12 +95,6 @@ impl Root {
 /// A little-endian number.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
-}
-
-/// A GPT entry's name.
-fn name(entry: &[u8]) -> String {
-    let letters: Vec<u16> = entry[56..128].chunks(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-    String::from_utf16_lossy(&letters).trim_end_matches('\0').to_owned()
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod geometry;
 mod layout;
 mod name;
+mod read;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry::Vacant;
@@ -17,6 +18,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::geometry::{Geometry, SECTOR, Stamp};
 use self::layout::{Layout, Sink};
+pub use self::read::{FatFile, Listing};
 
 const MIB: u64 = 1 << 20;
 

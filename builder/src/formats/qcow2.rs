@@ -6,6 +6,7 @@
 mod cluster;
 mod metadata;
 mod pipeline;
+mod read;
 
 use std::fs::File;
 use std::ops::Range;
@@ -17,6 +18,7 @@ use anyhow::{Context as _, Result, ensure};
 use self::cluster::Fate;
 use self::metadata::Metadata;
 use self::pipeline::Batch;
+pub use self::read::Reader;
 use crate::sys::sparse;
 
 /// Bytes in a cluster, of the disk and of the file alike.

@@ -9,12 +9,12 @@ use super::geometry::{Geometry, Stamp};
 use super::name::{self, Short};
 use super::{Directory, FatContent, Node};
 
-const ENTRY: usize = 32;
-const VOLUME_ID: u8 = 0x08;
-const DIRECTORY: u8 = 0x10;
+pub(super) const ENTRY: usize = 32;
+pub(super) const VOLUME_ID: u8 = 0x08;
+pub(super) const DIRECTORY: u8 = 0x10;
 const ARCHIVE: u8 = 0x20;
 /// The specification's limit of a directory: 2 MiB, that is 65536 entries.
-const LARGEST_DIRECTORY: usize = 65_536 * ENTRY;
+pub(super) const LARGEST_DIRECTORY: usize = 65_536 * ENTRY;
 const END_OF_CHAIN: u32 = 0x0fff_ffff;
 /// A stretch of zeros of this length is left a hole.
 const HOLE: usize = 4096;

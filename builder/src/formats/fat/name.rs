@@ -11,6 +11,16 @@ use anyhow::{Context as _, Result, ensure};
 /// A short name as stored: eight bytes of base, three of extension, padded with blanks.
 pub(super) type Short = [u8; 11];
 
+/// The attributes of an entry that holds a part of a long name.
+pub(super) const LONG_NAME: u8 = 0x0f;
+/// Where such an entry keeps its 13 UTF-16 units.
+pub(super) const PLACES: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
+
+/// What ties a long name to its short one.
+pub(super) fn checksum(short: &Short) -> u8 {
+    short.iter().fold(0, |sum: u8, &byte| sum.rotate_right(1).wrapping_add(byte))
+}
+
 /// What a directory stores for one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
@@ -28,15 +38,14 @@ impl Name {
 
     /// The long-name entries in stored order: the last part first, each tied to the short name by its checksum.
     pub(super) fn long_entries(&self) -> Vec<[u8; 32]> {
-        const PLACES: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
         let Some(units) = &self.long else { return Vec::new() };
         let parts = units.len().div_ceil(13);
-        let sum = self.short.iter().fold(0u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte));
+        let sum = checksum(&self.short);
         let entry = |part: usize| {
             let mut entry = [0; 32];
             // At most 20 parts: a name has at most 255 units.
             entry[0] = (part + 1) as u8 | if part + 1 == parts { 0x40 } else { 0 };
-            entry[11] = 0x0f;
+            entry[11] = LONG_NAME;
             entry[13] = sum;
             for (i, &place) in PLACES.iter().enumerate() {
                 let at = 13 * part + i;
