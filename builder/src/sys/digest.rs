@@ -120,6 +120,16 @@ impl<T> Hashing<T> {
         Self { inner, hasher: Sha256::new(), length: 0 }
     }
 
+    /// The length of what has passed, in bytes.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Goes on with another inner value, as if all had passed through that one.
+    pub(crate) fn with<U>(self, inner: U) -> Hashing<U> {
+        Hashing { inner, hasher: self.hasher, length: self.length }
+    }
+
     /// The digest of what has passed, its length in bytes, and the inner value.
     pub fn finish(self) -> (Digest, u64, T) {
         (Digest(self.hasher.finalize().into()), self.length, self.inner)
