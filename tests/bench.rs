@@ -3,7 +3,8 @@
 //! Prints a table and leaves it in `target/bench/table.md`. Everything runs without network, from a package cache that
 //! the preparation fills. Runs alternate, so that a noisy minute touches both sides; a figure is the median.
 //!
-//! With `HABUILD_NEW_IMAGE`, and `HABUILD_OLD_IMAGE` to compare with, it boots these images instead.
+//! With `HABUILD_NEW_IMAGE`, and `HABUILD_OLD_IMAGE` to compare with, it boots these images instead; with
+//! `HABUILD_LOAD_IMAGE` it boots that one with its images in Docker's store, and with `docker load` first.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and runs what it measures")]
@@ -12,8 +13,14 @@
 mod boot;
 #[path = "bench/boots.rs"]
 mod boots;
+#[path = "kit/bundle.rs"]
+mod bundle;
+#[path = "bench/load.rs"]
+mod load;
 #[path = "kit/places.rs"]
 mod places;
+#[path = "kit/server.rs"]
+mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +38,10 @@ const FORMATS: &str = "raw,qcow2";
 fn main() {
     if let Some(images) = boots::images() {
         print!("{}", boots::table(&images, RUNS));
+        return;
+    }
+    if let Some(image) = load::image() {
+        print!("{}", load::table(&image, RUNS));
         return;
     }
     let bench = Bench::prepare();

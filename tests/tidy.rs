@@ -48,13 +48,12 @@ const MAY_OPEN: [(&str, &str); 17] = [
 ];
 
 /// The files that may sleep, and what for.
-const MAY_SLEEP: [(&str, &str); 8] = [
+const MAY_SLEEP: [(&str, &str); 7] = [
     ("firstboot/src/cli.rs", "status --wait: the agent tells by a file"),
     ("firstboot/src/steps/runner.rs", "the pause before a step is tried again"),
     ("firstboot/src/steps/start.rs", "systemd tells nobody that a unit was stopped"),
     ("tests/kit/machine.rs", "ssh fails at once while nobody listens"),
     ("tests/lab/place.rs", "services of the lab tell nobody when they are there"),
-    ("tests/stand-in/src/core/db.rs", "looks whether one of two servers has ended"),
     ("tests/stand-in/src/core/ui.rs", "the pause before what it needs is asked again"),
     ("tests/vm/driver.rs", "a process that is not a child of the test tells nobody when it ends"),
 ];

@@ -16,7 +16,7 @@ use crate::share::SharedSecrets;
 use crate::trouble::Trouble;
 
 /// Harbor's data that no other node needs.
-const LOCAL: &str = "/var/lib/harbor";
+pub(crate) const LOCAL: &str = "/var/lib/harbor";
 
 /// What every node of the cluster has alike, and what its share holds.
 pub(crate) struct Cluster<'c> {
@@ -39,7 +39,10 @@ pub(crate) fn apply(
         config,
         version: &bundle.version,
         file: &|path| Bundle::file(host, path),
-        secret: &|key| secrets.get(key).map(Secret::expose).map(str::to_owned),
+        secret: &|key| match key {
+            "database.password" if config.database.is_bundled() => Some(shared.database_password()),
+            key => secrets.get(key).map(Secret::expose).map(str::to_owned),
+        },
         cluster: ClusterSecrets {
             secretkey: &shared.secretkey,
             private_key: &shared.private_key,

@@ -21,7 +21,7 @@ const EVENTS: [(&str, [&str; 2]); 4] = [
 ];
 
 /// Seconds since power-on and processor seconds, for each of [`EVENTS`].
-type Boot = [Option<(f64, f64)>; EVENTS.len()];
+pub(crate) type Boot = [Option<(f64, f64)>; EVENTS.len()];
 
 /// The images that the environment names: the one to measure, and the one to measure it against.
 pub(crate) fn images() -> Option<Vec<PathBuf>> {
@@ -35,7 +35,7 @@ pub(crate) fn table(images: &[PathBuf], runs: usize) -> String {
     let mut boots: Vec<Vec<Boot>> = vec![Vec::new(); images.len()];
     for run in 0..runs {
         for (image, boots) in images.iter().zip(&mut boots) {
-            let boot = boot(image);
+            let boot = boot(image, &["--until", "ready", "--timeout", "1200"], &mut |_| ());
             println!("boot {} of {runs}, {}: {}", run + 1, image.display(), line(&boot));
             boots.push(boot);
         }
@@ -68,16 +68,17 @@ fn line(boot: &Boot) -> String {
     said.collect::<Vec<_>>().join(", ")
 }
 
-/// Boots `image` until the node is ready, as a newcomer does.
-fn boot(image: &Path) -> Boot {
+/// Boots `image` with these arguments; `hear` gets each line of the console.
+pub(crate) fn boot(image: &Path, arguments: &[&str], hear: &mut dyn FnMut(&str)) -> Boot {
     let begun = Instant::now();
-    let mut child = command(image).args(["--until", "ready", "--timeout", "1200"]).spawn().unwrap();
+    let mut child = command(image).args(arguments).spawn().unwrap();
     let mut boot = Boot::default();
     let mut console = BufReader::new(child.stdout().unwrap());
     // Bytes, since firmware writes what is no text.
     let mut bytes = Vec::new();
     while console.read_until(b'\n', &mut bytes).unwrap() > 0 {
         let said = String::from_utf8_lossy(&bytes).into_owned();
+        hear(&said);
         for (event, (_, words)) in boot.iter_mut().zip(EVENTS) {
             if words.iter().all(|word| said.contains(word)) {
                 *event = Some((begun.elapsed().as_secs_f64(), processor(&child)));

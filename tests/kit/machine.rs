@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The disk's size: larger than the image's, so that there is something to grow into.
 pub(crate) const DISK: ByteSize = ByteSize(20 << 30);
 /// How long a boot may take. Emulation on a busy host is slow.
-const BOOT: Duration = Duration::from_secs(600);
+const BOOT: Duration = Duration::from_secs(900);
 const USER: &str = "tester";
 
 /// The image that the environment variable `name` names.
@@ -44,8 +44,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a machine with `more` in its user-data and with these ports besides ssh's; does not wait for it.
-    pub(crate) fn start(image: &Path, firmware: Firmware, more: &str, ports: &[u16]) -> Self {
+    /// Starts a machine with `more` in its user-data and with these forwards besides ssh's; does not wait for it.
+    pub(crate) fn start(image: &Path, firmware: Firmware, more: &str, forwards: &[Forward]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("key");
         Cmd::new(Tool::SshKeygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).run().unwrap();
@@ -56,10 +56,9 @@ impl Node {
             public.trim()
         );
         fs::write(&user_data, data).unwrap();
-        let forward = |guest: &u16| Forward { host: 0, guest: *guest };
         let options = Options {
             user_data: Some(user_data),
-            forwards: [22].iter().chain(ports).map(forward).collect(),
+            forwards: [Forward { host: 0, guest: 22 }].iter().chain(forwards).copied().collect(),
             ..options(image, firmware)
         };
         let machine = Machine::start(&options).unwrap();

@@ -1,5 +1,6 @@
 //! Nodes of one cluster, as its operators would configure them.
 
+use habuild::boot::Forward;
 use habuild::spec::image::Firmware;
 
 use super::place::{ADDRESS, within};
@@ -54,7 +55,7 @@ pub(crate) fn start(config: &Config<'_>) -> Node {
     for (path, content) in files {
         more += &format!("  - {{path: {path}, permissions: '0600', content: {}}}\n", quoted(&content));
     }
-    Node::start(&image("HABUILD_VM_NOBLE"), Firmware::Bios, &more, &[PORT])
+    Node::start(&image("HABUILD_VM_NOBLE"), Firmware::Bios, &more, &[Forward { host: 0, guest: PORT }])
 }
 
 pub(crate) fn front_end(node: &Node) -> FrontEnd {

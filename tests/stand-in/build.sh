@@ -30,7 +30,7 @@ tree() {
 }
 echo "stand-in: building its bundle (once)"
 tree web nginx,docker-registry
-tree db mariadb-server-core,redis-tools
+tree mariadb mariadb-server-core
 
 target=x86_64-unknown-linux-musl
 CARGO_TARGET_DIR="$out/build" CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo" \

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Prints what [`unexpected`] reads.
 pub(crate) const SCRIPT: &str =
-    "journalctl -b -p warning --no-pager -o json --output-fields=PRIORITY,SYSLOG_IDENTIFIER,MESSAGE";
+    "journalctl -b -p warning --no-pager -o json --output-fields=PRIORITY,SYSLOG_IDENTIFIER,CONTAINER_NAME,MESSAGE";
 
 /// As the journal writes it.
 const WARNING: &str = "4";
@@ -35,7 +35,9 @@ pub(crate) fn unexpected(journal: &str) -> Vec<String> {
             continue;
         };
         let (who, what) = (entry["SYSLOG_IDENTIFIER"].as_str().unwrap_or_default(), message(&entry["MESSAGE"]));
-        if who == "kernel" && entry["PRIORITY"] == WARNING {
+        // What a container writes to its standard error is no message of the node's.
+        let aside = who == "kernel" && entry["PRIORITY"] == WARNING || entry["CONTAINER_NAME"].is_string();
+        if aside {
             continue;
         }
         let expected = EXPECTED.iter().any(|(by, part, _)| who == *by && what.contains(part));
@@ -74,6 +76,8 @@ fn finds_unexpected_messages() {
         with("3", "kernel", "EXT4-fs error (device vda5): bad".into()),
         entry("someone else", (*part).into()),
         entry("x", serde_json::json!([111, 104])),
+        serde_json::json!({ "PRIORITY": "3", "CONTAINER_NAME": "harbor-db", "MESSAGE": "[Warning] no SSL" })
+            .to_string(),
         "broken".to_owned(),
     ];
     assert_eq!(

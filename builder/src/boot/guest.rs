@@ -27,7 +27,7 @@ pub(super) fn instance_id(image: &Path, user_data: &[u8]) -> String {
 
 /// The user-data of a machine that was given none: a user who may do everything, with the person's own ssh keys, with
 /// `password` when there is somebody to read it, and a Harbor that needs nothing outside the machine.
-pub(super) fn default_user_data(keys: &[String], password: Option<&str>, secrets: &TrialSecrets) -> String {
+pub(super) fn default_user_data(keys: &[String], password: Option<&str>, admin_password: &str) -> String {
     // Every value is a JSON string, which YAML reads as it is.
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut data = format!(
@@ -40,72 +40,30 @@ pub(super) fn default_user_data(keys: &[String], password: Option<&str>, secrets
         data += "    ssh_authorized_keys:\n";
         data.extend(keys.iter().map(|key| format!("      - {}\n", quoted(key))));
     }
-    data + &trial(secrets)
+    data + &trial(TRIAL_URL, 80, admin_password)
 }
 
-/// The part of user-data that makes a machine a Harbor of its own: the share is a directory, and database and Redis come
-/// out of the bundle.
+/// The part of user-data that makes a machine a Harbor of its own, which clients call `url` and which listens on `port`: the
+/// share is a directory, and database and Redis are the bundle's own.
 #[must_use]
-pub fn trial(secrets: &TrialSecrets) -> String {
+pub fn trial(url: &str, port: u16, admin_password: &str) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
-    let files = [
-        ("/etc/habuild/node.yaml", trial_node(secrets)),
-        ("/etc/habuild/trial.env", format!("MYSQL_ROOT_PASSWORD={0}\nREDIS_PASSWORD={0}\n", secrets.services)),
-        ("/etc/systemd/system/habuild-trial.service", TRIAL_UNIT.to_owned()),
-    ];
-    let mut data = "write_files:\n".to_owned();
-    for (path, content) in files {
-        data += &format!("  - {{path: {path}, permissions: '0600', content: {}}}\n", quoted(&content));
-    }
-    data + "runcmd:\n  - [systemctl, --no-block, start, habuild-trial.service]\n"
-}
-
-/// Passwords of one machine.
-pub struct TrialSecrets {
-    /// Harbor's administrator.
-    pub admin: String,
-    /// Database and Redis.
-    pub services: String,
-}
-
-impl std::fmt::Debug for TrialSecrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TrialSecrets(hidden)")
-    }
-}
-
-/// A node of its own: the share is a directory, database and Redis run beside Harbor.
-fn trial_node(secrets: &TrialSecrets) -> String {
-    let TrialSecrets { admin, services } = secrets;
-    format!(
+    let node = format!(
         "version: 1
 cluster: trial
-harbor: {{external_url: \"{TRIAL_URL}\", http_port: 80, admin_password: {admin}}}
+harbor: {{external_url: {}, http_port: {port}, admin_password: {}}}
 storage: {{local: {{path: /var/lib/harbor/share}}}}
-database: {{kind: mysql, host: {TRIAL_ADDRESS}, user: root, password: {services}, name: registry}}
-redis: {{host: {TRIAL_ADDRESS}, password: {services}}}
-"
-    )
+database: bundled
+redis: bundled
+",
+        quoted(url),
+        quoted(admin_password)
+    );
+    format!("write_files:\n  - {{path: /etc/habuild/node.yaml, permissions: '0600', content: {}}}\n", quoted(&node))
 }
 
 /// The name by which a machine without user-data calls itself; `.test` is nobody's (RFC 6761).
 pub(super) const TRIAL_URL: &str = "http://harbor.test";
-
-/// Docker's own address on the machine, which containers reach and nobody outside does.
-const TRIAL_ADDRESS: &str = "172.17.0.1";
-
-/// Database and Redis out of the bundle: what every node of a real cluster has elsewhere.
-const TRIAL_UNIT: &str = r#"[Unit]
-Description=a database and a Redis beside Harbor, to try things out
-Requires=docker.service
-After=docker.service
-
-[Service]
-ExecStart=/bin/sh -c 'exec docker run --rm --name habuild-trial --env-file /etc/habuild/trial.env --volume /var/lib/habuild/trial:/var/lib/mysql --publish 172.17.0.1:3306:3306 --publish 172.17.0.1:6379:6379 "$(docker images --format "{{.Repository}}:{{.Tag}}" | grep -m 1 /harbor-db:)"'
-ExecStop=/usr/bin/docker stop habuild-trial
-Restart=always
-RestartSec=5
-"#;
 
 /// The public keys in `~/.ssh`.
 pub(super) fn own_keys() -> Vec<String> {
@@ -153,8 +111,7 @@ mod tests {
 
     #[test]
     fn user_data_without_any() {
-        let secrets = TrialSecrets { admin: "adminword".into(), services: "serviceword".into() };
-        let data = default_user_data(&["ssh-ed25519 AAAA \"me\"".into()], Some("secret"), &secrets);
+        let data = default_user_data(&["ssh-ed25519 AAAA \"me\"".into()], Some("secret"), "adminword");
         let users = r#"#cloud-config
 ssh_pwauth: false
 users:
@@ -171,8 +128,7 @@ write_files:
         // The node itself takes it, with nothing but the doubts that are the trial's nature.
         let found = contract::schema::check_user_data(&data).unwrap();
         assert_eq!(found.config.unwrap().cluster, "trial");
-        assert!(!data.replace("content: ", "").contains(": adminword\n  - "), "{data}");
-        assert!(default_user_data(&[], None, &secrets).contains("NOPASSWD:ALL\"\nwrite_files:"));
+        assert!(default_user_data(&[], None, "adminword").contains("NOPASSWD:ALL\"\nwrite_files:"));
         assert_eq!(password().unwrap().len(), 12);
     }
 }

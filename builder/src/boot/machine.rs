@@ -18,6 +18,7 @@ use super::qemu::{self, Parts};
 use super::run::{Event, Keyboard, Qemu, written_by_now};
 use super::{Forward, Options, Until, guest, seed};
 use crate::report::{Failure, Fault};
+use crate::spec::image::Firmware;
 
 /// How many console lines an error quotes.
 const QUOTED: usize = 30;
@@ -122,7 +123,7 @@ impl Machine {
 
     /// Reads what the console has written by now. What it said until now no longer ends a wait.
     pub fn catch_up(&mut self) -> Result<()> {
-        for bytes in written_by_now(&self.events, &self.sender) {
+        for bytes in written_by_now(self.qemu.number, &self.events, &self.sender) {
             self.hear(&bytes)?;
         }
         self.signs.clear();
@@ -235,18 +236,33 @@ impl Machine {
         Ok(())
     }
 
+    /// Pulls the machine's plug, if it still runs, and switches it on again under `firmware`. Its disk is as it was left,
+    /// with everything on it that the machine had flushed.
+    pub fn power_cycle(&mut self, firmware: Firmware) -> Result<()> {
+        self.qemu.process.kill();
+        self.uefi = qemu::firmware(firmware, self.dir.path())?;
+        self.switch_on()
+    }
+
     /// Starts again under emulation, from a fresh overlay.
     fn emulate(&mut self, why: &str) -> Result<()> {
         tracing::info!("{why}: starting again under emulation, which is several times slower");
         accelerator::remember(self.options.cache.as_deref(), false);
         self.qemu.process.kill();
         self.engine = Engine::Tcg;
+        qemu::make_overlay(&self.options, &self.dir.path().join("overlay"))?;
+        self.switch_on()
+    }
+
+    /// Starts another QEMU in the place of one that has ended.
+    fn switch_on(&mut self) -> Result<()> {
         self.scanner = Scanner::new();
         self.signs.clear();
-        qemu::make_overlay(&self.options, &self.dir.path().join("overlay"))?;
+        self.step_failed = None;
         let parts = parts(self.dir.path(), &self.options, self.uefi.as_ref(), &self.forwards, self.engine);
         self.qemu = Qemu::start(&parts, self.qemu.number + 1, &self.sender, &self.keyboard)?;
         self.started = Instant::now();
+        self.heard = Instant::now();
         Ok(())
     }
 
@@ -288,14 +304,14 @@ fn write_seed(options: &Options, path: &Path) -> Result<()> {
             if let Some(password) = &password {
                 tracing::info!("log in as {} with password {password} (this machine only)", guest::USER);
             }
-            let secrets = guest::TrialSecrets { admin: guest::password()?, services: guest::password()? };
+            let admin = guest::password()?;
             if reader {
-                let (url, admin) = (guest::TRIAL_URL, &secrets.admin);
+                let url = guest::TRIAL_URL;
                 tracing::info!(
                     "Harbor calls itself {url}, its user is admin with password {admin} (this machine only)"
                 );
             }
-            guest::default_user_data(&keys, password.as_deref(), &secrets).into_bytes()
+            guest::default_user_data(&keys, password.as_deref(), &admin).into_bytes()
         }
     };
     let id = guest::instance_id(&options.image, &user_data);

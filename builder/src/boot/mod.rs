@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-pub use self::guest::{TrialSecrets, trial};
+pub use self::guest::trial;
 pub use self::machine::{Goal, Machine, Outcome};
 use crate::report::{Failure, Fault};
 use crate::spec::image::Firmware;

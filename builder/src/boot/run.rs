@@ -72,12 +72,13 @@ impl Qemu {
     }
 }
 
-/// What the console has written by now. Everything else that happened is left for the next wait.
-pub(super) fn written_by_now(events: &Receiver<Event>, sender: &Sender<Event>) -> Vec<Vec<u8>> {
+/// What the console of the QEMU with this number has written by now. What else happened is left for the next wait.
+pub(super) fn written_by_now(number: u32, events: &Receiver<Event>, sender: &Sender<Event>) -> Vec<Vec<u8>> {
     let (mut written, mut others) = (Vec::new(), Vec::new());
     for event in events.try_iter() {
         match event {
-            Event::Console(_, bytes) => written.push(bytes),
+            Event::Console(from, bytes) if from == number => written.push(bytes),
+            Event::Console(..) => {} // of a machine that was switched off
             other => others.push(other),
         }
     }
@@ -97,13 +98,14 @@ mod tests {
     #[test]
     fn an_end_while_catching_up_ends_the_next_wait() {
         let (sender, events) = mpsc::channel();
-        let console = |bytes: &[u8]| sender.send(Event::Console(0, bytes.to_vec())).unwrap();
+        let console = |bytes: &[u8]| sender.send(Event::Console(1, bytes.to_vec())).unwrap();
         console(b"a");
+        sender.send(Event::Console(0, b"an earlier one".to_vec())).unwrap();
         sender.send(Event::Signal(Signal::SIGINT)).unwrap();
         console(b"b");
-        sender.send(Event::Closed(0)).unwrap();
-        assert_eq!(written_by_now(&events, &sender), [b"a", b"b"]);
+        sender.send(Event::Closed(1)).unwrap();
+        assert_eq!(written_by_now(1, &events, &sender), [b"a", b"b"]);
         let left: Vec<Event> = events.try_iter().collect();
-        assert!(matches!(left[..], [Event::Signal(Signal::SIGINT), Event::Closed(0)]), "{left:?}");
+        assert!(matches!(left[..], [Event::Signal(Signal::SIGINT), Event::Closed(1)]), "{left:?}");
     }
 }

@@ -64,6 +64,12 @@ impl SharedSecrets {
         })
     }
 
+    /// The password of a database that is the bundle's own: made of the others, so that it stays as long as they do.
+    pub(crate) fn database_password(&self) -> String {
+        let text = format!("habuild: the bundle's own database\n{}\n{}", self.core_secret, self.jobservice_secret);
+        sha256(text.as_bytes()).chars().take(32).collect()
+    }
+
     /// Those that the node config gives, by their keys.
     pub(crate) fn given<'v>(value: impl Fn(&str) -> Result<&'v str, Trouble>) -> Result<Self, Trouble> {
         let text = |key: &str| value(key).map(str::to_owned);

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use crate::bundle::{Bundle, DIRECTORY};
+use crate::configure::LOCAL;
 use crate::host::Host;
 use crate::host::dial::Patience;
 use crate::host::journal;
 use crate::preflight::{self, Fault, Schema};
 use crate::secrets::Resolved;
 use crate::trouble::Trouble;
-use contract::schema::NodeConfig;
+use contract::schema::{self, NodeConfig, Redis, Service};
 
 /// What was found out about the database.
 pub(super) struct Database {
@@ -28,10 +29,27 @@ pub(super) fn check(
     bundle: &Bundle,
     instance: &str,
 ) -> Result<Database, Trouble> {
-    let patience = Patience::default();
-    let mut connection = preflight::connect(host, &config.database, secrets, patience).map_err(told)?;
+    let used = match &config.database {
+        Service::External(database) => check_database(host, database, secrets, bundle)?,
+        // Its container has made its own tables if it ever ran, and starts with Harbor.
+        Service::Bundled => host.exists(&Path::new(LOCAL).join("database/mysql")),
+    };
+    if let Service::External(redis) = &config.redis {
+        check_redis(host, redis, secrets, instance)?;
+    }
+    Ok(Database { used })
+}
+
+/// Whether the database knows repositories.
+fn check_database(
+    host: &Host,
+    database: &schema::Database,
+    secrets: &Resolved,
+    bundle: &Bundle,
+) -> Result<bool, Trouble> {
+    let mut connection = preflight::connect(host, database, secrets, Patience::default()).map_err(told)?;
     let mut state = preflight::inspect(&mut connection).map_err(told)?;
-    if state.schema == Schema::Empty && config.database.initialise {
+    if state.schema == Schema::Empty && database.initialise {
         let script = host.read(&Path::new(DIRECTORY).join(SCRIPT)).map_err(|_| {
             Trouble::lasting(format!("database.initialise: Harbor {} brings no schema script", bundle.version))
                 .hint("load the schema by hand: it is registry.sql in the image harbor-db")
@@ -43,19 +61,23 @@ pub(super) fn check(
         state = preflight::inspect(&mut connection).map_err(told)?;
     }
     let misfit = |what: String| {
-        let message = format!("database {}:{}: {what}", config.database.host, config.database.port);
+        let message = format!("database {}:{}: {what}", database.host, database.port);
         // An empty database may be about to get its tables.
         if state.schema == Schema::Empty { Trouble::passing(message) } else { Trouble::lasting(message) }
     };
     preflight::fits(bundle.version.as_str(), &state).map_err(misfit)?;
-    let redis = preflight::check(host, &config.redis, secrets, instance, patience).map_err(told)?;
+    let use_of = if state.in_use { "in use" } else { "not used yet" };
+    journal::say(&format!("database: server {}, {use_of}", state.server));
+    Ok(state.in_use)
+}
+
+fn check_redis(host: &Host, redis: &Redis, secrets: &Resolved, instance: &str) -> Result<(), Trouble> {
+    let state = preflight::check(host, redis, secrets, instance, Patience::default()).map_err(told)?;
     journal::say(&format!(
-        "database: server {}, {}; redis: server {}",
-        state.server,
-        if state.in_use { "in use" } else { "not used yet" },
-        redis.version.as_deref().unwrap_or("of a version that it does not tell")
+        "redis: server {}",
+        state.version.as_deref().unwrap_or("of a version that it does not tell")
     ));
-    Ok(Database { used: state.in_use })
+    Ok(())
 }
 
 fn told(fault: Fault) -> Trouble {

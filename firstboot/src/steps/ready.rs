@@ -33,7 +33,7 @@ pub(crate) fn check(config: &NodeConfig) -> Result<(), Trouble> {
             Err(error) => format!("{path}: {error}"),
         };
         return Err(Trouble::passing(format!("Harbor is not healthy: {found}"))
-            .hint(format!("{path} shows {what}; see habuild-firstboot status, and /var/lib/harbor/log")));
+            .hint(format!("{path} shows {what}; see habuild-firstboot status, and journalctl -u docker")));
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ pub(crate) enum Next {
 }
 
 impl Plan {
-    /// `order`: names of containers; the first one is the log service, which the others' output goes to.
+    /// `order`: names of containers, each behind those that it needs.
     pub(crate) fn new(order: Vec<String>) -> Self {
         Self { order, records: BTreeMap::new() }
     }
@@ -57,7 +57,7 @@ impl Plan {
     pub(crate) fn next(&mut self, now: Duration, containers: &[Container]) -> Next {
         let mut due = Vec::new();
         let mut soonest = LONGEST;
-        for (i, name) in self.order.iter().enumerate() {
+        for name in &self.order {
             let Some(container) = containers.iter().find(|container| container.name == *name) else {
                 return Next::Create;
             };
@@ -75,10 +75,6 @@ impl Plan {
                 due.push(name.clone());
             } else {
                 soonest = soonest.min(from - now);
-            }
-            // Docker refuses to start a container whose log it cannot deliver.
-            if i == 0 {
-                break;
             }
         }
         if due.is_empty() { Next::Wait(soonest) } else { Next::Start(due) }
@@ -121,7 +117,7 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        Plan::new(["log", "a", "b"].map(str::to_owned).to_vec())
+        Plan::new(["db", "a", "b"].map(str::to_owned).to_vec())
     }
 
     fn start(names: &[&str]) -> Next {
@@ -129,21 +125,21 @@ mod tests {
     }
 
     #[test]
-    fn the_log_first_then_the_rest_in_order() {
+    fn all_that_do_not_run_in_order() {
         let mut plan = plan();
-        let created = containers(&[("log", "created"), ("a", "created"), ("b", "created")]);
-        assert_eq!(plan.next(at(0), &created), start(&["log"]));
-        plan.started("log", at(0));
-        let up = containers(&[("b", "created"), ("a", "created"), ("log", "running")]);
+        let created = containers(&[("b", "created"), ("a", "created"), ("db", "created")]);
+        assert_eq!(plan.next(at(0), &created), start(&["db", "a", "b"]));
+        plan.started("db", at(0));
+        let up = containers(&[("b", "created"), ("a", "created"), ("db", "running")]);
         assert_eq!(plan.next(at(0), &up), start(&["a", "b"]));
-        let all = containers(&[("log", "running"), ("a", "running"), ("b", "running")]);
+        let all = containers(&[("db", "running"), ("a", "running"), ("b", "running")]);
         assert_eq!(plan.next(at(1), &all), Next::Wait(LONGEST));
     }
 
     #[test]
     fn what_exits_is_started_again_ever_more_slowly() {
         let mut plan = plan();
-        let states = containers(&[("log", "running"), ("a", "exited"), ("b", "running")]);
+        let states = containers(&[("db", "running"), ("a", "exited"), ("b", "running")]);
         let mut now = at(0);
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
             assert_eq!(plan.next(now, &states), start(&["a"]), "{now:?}");
@@ -158,8 +154,8 @@ mod tests {
     #[test]
     fn what_stays_up_has_recovered() {
         let mut plan = plan();
-        let down = containers(&[("log", "running"), ("a", "exited"), ("b", "running")]);
-        let up = containers(&[("log", "running"), ("a", "running"), ("b", "running")]);
+        let down = containers(&[("db", "running"), ("a", "exited"), ("b", "running")]);
+        let up = containers(&[("db", "running"), ("a", "running"), ("b", "running")]);
         for now in [0, 1, 3] {
             assert_eq!(plan.next(at(now), &down), start(&["a"]));
             plan.started("a", at(now));
@@ -175,6 +171,6 @@ mod tests {
     #[test]
     fn a_container_that_is_gone_is_made_again() {
         let mut plan = plan();
-        assert_eq!(plan.next(at(0), &containers(&[("log", "running"), ("a", "running")])), Next::Create);
+        assert_eq!(plan.next(at(0), &containers(&[("db", "running"), ("a", "running")])), Next::Create);
     }
 }

@@ -19,17 +19,19 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
         return Err(Mistake::new(format!("Harbor {version}: not in this version of habuild"))
             .hint("this version configures Harbor 1.1 and 1.2"));
     }
-    if config.database.kind != DatabaseKind::Mysql {
+    let (database, redis) = (config.database.external(), config.redis.external());
+    if database.is_some_and(|database| database.kind != DatabaseKind::Mysql) {
         let message = format!("database.kind: Harbor {version} keeps its data in MySQL only");
         return Err(Mistake::new(message).hint("write mysql"));
     }
-    for (key, tls) in [("database.tls", config.database.tls), ("redis.tls", config.redis.tls)] {
-        if tls != TlsMode::Off {
+    let guards = [("database.tls", database.map(|d| d.tls)), ("redis.tls", redis.map(|redis| redis.tls))];
+    for (key, tls) in guards {
+        if tls.is_some_and(|tls| tls != TlsMode::Off) {
             return Err(Mistake::new(format!("{key}: Harbor {version} cannot encrypt this connection"))
                 .hint("write off, and keep the network between them closed"));
         }
     }
-    if !config.redis.username.is_empty() {
+    if redis.is_some_and(|redis| !redis.username.is_empty()) {
         return Err(
             Mistake::new(format!("redis.username: Harbor {version} logs in with a password only")).hint("leave it out")
         );
@@ -65,18 +67,22 @@ pub(super) fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
     }
     // nginx.conf includes what lies there; `prepare` makes it too.
     rendered.directories.push(format!("{}/common/config/nginx/conf.d", inputs.directories.work));
-    let database = &config.database;
-    let external = [
-        ("MYSQL_HOST", database.host.clone()),
+    let database = Login::of(config);
+    let login = [
+        ("MYSQL_HOST", database.host.to_owned()),
         ("MYSQL_PORT", database.port.to_string()),
-        ("MYSQL_USR", database.user.clone()),
-        ("MYSQL_DATABASE", database.name.clone()),
+        ("MYSQL_USR", database.user.to_owned()),
+        ("MYSQL_DATABASE", database.name.to_owned()),
         ("RESET", inputs.reset.to_string()),
     ];
-    let adminserver = with_values(&template("adminserver/env")?, &external);
+    let adminserver = with_values(&template("adminserver/env")?, &login);
     rendered.env.insert("common/config/adminserver/env".into(), adminserver);
-    let redis = [("_REDIS_URL", redis_url(inputs)?)];
-    rendered.env.insert("common/config/ui/env".into(), with_values(&template("ui/env")?, &redis));
+    if config.database.is_bundled() {
+        rendered.env.insert("common/config/db/env".into(), template("db/env")?);
+    }
+    // Without it, this generation keeps sessions in the core's memory: it brings no Redis.
+    let redis = redis_url(inputs)?.map(|url| ("_REDIS_URL", url));
+    rendered.env.insert("common/config/ui/env".into(), with_values(&template("ui/env")?, redis.as_slice()));
     rendered.env.insert("common/config/jobservice/env".into(), template("jobservice/env")?);
     Ok(rendered)
 }
@@ -113,9 +119,30 @@ fn values(inputs: &Inputs<'_>, settings: BTreeMap<String, String>) -> Result<BTr
     Ok(values)
 }
 
-/// `HOST:PORT,POOL,PASSWORD,DB`, as the web framework's session store splits it: at commas.
-fn redis_url(inputs: &Inputs<'_>) -> Result<String, Mistake> {
-    let redis = &inputs.config.redis;
+/// Where Harbor finds its database.
+#[derive(Debug)]
+struct Login<'l> {
+    host: &'l str,
+    port: u16,
+    user: &'l str,
+    name: &'l str,
+}
+
+impl<'l> Login<'l> {
+    fn of(config: &'l NodeConfig) -> Self {
+        match config.database.external() {
+            Some(database) => {
+                Self { host: &database.host, port: database.port, user: &database.user, name: &database.name }
+            }
+            // The service's name in the bundle's compose file, and what its image makes (make/common/db at v1.1.2).
+            None => Self { host: "mysql", port: 3306, user: "root", name: "registry" },
+        }
+    }
+}
+
+/// `HOST:PORT,POOL,PASSWORD,DB`, as the web framework's session store splits it: at commas. Nothing without a Redis.
+fn redis_url(inputs: &Inputs<'_>) -> Result<Option<String>, Mistake> {
+    let Some(redis) = inputs.config.redis.external() else { return Ok(None) };
     let password = match &redis.password {
         Some(_) => inputs.need("redis.password")?,
         None => String::new(),
@@ -124,7 +151,7 @@ fn redis_url(inputs: &Inputs<'_>) -> Result<String, Mistake> {
         return Err(Mistake::new("redis.password: holds a comma, at which this version of Harbor would cut it")
             .hint("give Redis a password without commas"));
     }
-    Ok(format!("{}:{},100,{password},{}", redis.host, redis.port, redis.db))
+    Ok(Some(format!("{}:{},100,{password},{}", redis.host, redis.port, redis.db)))
 }
 
 /// An environment file with these values: in place of those that it has, or at its end.
@@ -151,13 +178,13 @@ pub fn must_reset(config: &NodeConfig, settings: Option<&[u8]>) -> bool {
     let Some(settings) = settings.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok()) else {
         return false;
     };
-    let database = &config.database;
+    let database = Login::of(config);
     let text = |key: &str| settings.get(key).and_then(serde_json::Value::as_str);
     let port = settings.get("mysql_port").and_then(serde_json::Value::as_f64);
-    text("mysql_host") != Some(database.host.as_str())
+    text("mysql_host") != Some(database.host)
         || port != Some(f64::from(database.port))
-        || text("mysql_username") != Some(database.user.as_str())
-        || text("mysql_database") != Some(database.name.as_str())
+        || text("mysql_username") != Some(database.user)
+        || text("mysql_database") != Some(database.name)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The compose file: Harbor's own, with what a node of a cluster needs otherwise. Nothing else is changed.
 //!
 //! Shared directories come from the share, the rest from the node. The database and Redis of the bundle go, with every
-//! dependency on them. No container is started by Docker itself (`restart: "no"`): after a power cut it would do so
+//! dependency on them, where the node has others. What containers write goes to the node's journal in place of the bundle's log
+//! service, whose port every other container would wait for. No container is started by Docker itself (`restart: "no"`): after a power cut it would do so
 //! before the share is mounted. Environment files become part of the compose file, because Compose's versions read
 //! quotes, `#` and `$` in such files each in their own way.
 //!
@@ -11,8 +12,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// Services whose work is done elsewhere.
-const EXTERNAL: [&str; 3] = ["mysql", "postgresql", "redis"];
+/// The bundle's own databases.
+const DATABASES: [&str; 2] = ["mysql", "postgresql"];
+/// The service that collects what the others write.
+const LOG: &str = "log";
+/// The bundle's own Redis.
+const REDIS: &str = "redis";
 
 /// What a node reads and writes below `/data` that every node must have alike.
 const SHARED: [&str; 5] = ["registry", "job_logs", "ca_download", "chart_storage", "config"];
@@ -42,6 +47,10 @@ pub(super) struct Places<'p> {
     pub(super) https_port: Option<u16>,
     /// Whether this node runs jobs.
     pub(super) jobservice: bool,
+    /// Whether the database is the bundle's own.
+    pub(super) database: bool,
+    /// Whether Redis is the bundle's own.
+    pub(super) redis: bool,
     /// Which Compose reads the file.
     pub(super) compose: Compose,
     /// Environment files by their path below `work`.
@@ -69,7 +78,12 @@ pub(super) fn rewrite(text: &str, places: &Places<'_>) -> Result<Composed, Strin
     // Both Composes read a file without a version by the newest rules that they know.
     root.remove("version");
     let services = root.get_mut("services").and_then(Value::as_object_mut).ok_or("has no services")?;
-    services.retain(|name, _| !EXTERNAL.contains(&name.as_str()) && (places.jobservice || name != "jobservice"));
+    services.retain(|name, _| match name.as_str() {
+        LOG => false,
+        "jobservice" => places.jobservice,
+        REDIS => places.redis,
+        name => places.database || !DATABASES.contains(&name),
+    });
     let left: Vec<String> = services.keys().cloned().collect();
     let mut composed = Composed { file: Value::Null, local: Vec::new(), shared: Vec::new() };
     for (name, service) in services.iter_mut() {
@@ -93,6 +107,7 @@ fn rewrite_service(
     composed: &mut Composed,
 ) -> Result<(), String> {
     service.insert("restart".into(), json!("no"));
+    service.insert("logging".into(), json!({"driver": "journald", "options": {"tag": name}}));
     if let Some(value) = service.get_mut("depends_on") {
         match value {
             Value::Array(list) => list.retain(|item| item.as_str().is_some_and(|item| left.iter().any(|s| s == item))),
@@ -176,8 +191,6 @@ fn bind(volume: &Value, places: &Places<'_>, composed: &mut Composed) -> Result<
     let mut read_only = mode.split(',').any(|word| word == "ro");
     let source = if let Some(path) = source.strip_prefix("./") {
         format!("{}/{}", places.work, path.trim_end_matches('/'))
-    } else if source.trim_end_matches('/') == "/var/log/harbor" {
-        local(&format!("{}/log", places.local), composed)
     } else if source.trim_end_matches('/') == "/data" {
         // Harbor asks it for the disk's size only.
         read_only = true;
@@ -216,7 +229,7 @@ fn local(path: &str, composed: &mut Composed) -> String {
     path.to_owned()
 }
 
-/// The services in an order in which each comes after those that it depends on; the log service is the first.
+/// The services in an order in which each comes after those that it depends on.
 #[must_use]
 pub fn start_order(file: &Value) -> Vec<String> {
     let empty = Map::new();
@@ -228,7 +241,7 @@ pub fn start_order(file: &Value) -> Vec<String> {
             _ => Vec::new(),
         }
     };
-    let mut order: Vec<String> = services.keys().filter(|name| *name == "log").cloned().collect();
+    let mut order: Vec<String> = Vec::new();
     while order.len() < services.len() {
         let waiting = || services.keys().filter(|name| !order.contains(name));
         let free = |name: &&String| needs(name).iter().all(|need| order.contains(need) || !services.contains_key(need));

@@ -25,6 +25,8 @@ services:
   mysql:
     image: vmware/harbor-db:v1.1.2
     restart: always
+    volumes:
+      - /data/database:/var/lib/mysql:z
     env_file:
       - ./common/config/db/env
   adminserver:
@@ -76,6 +78,8 @@ fn places(env: &BTreeMap<String, String>) -> Places<'_> {
         http_port: 8070,
         https_port: None,
         jobservice: true,
+        database: false,
+        redis: false,
         compose: Compose::V2,
         env,
     }
@@ -111,14 +115,15 @@ fn a_node_of_a_cluster() {
     let file = &composed.file;
     assert_eq!(file.get("version"), None);
     let services: Vec<&String> = file["services"].as_object().unwrap().keys().collect();
-    assert_eq!(services, ["adminserver", "jobservice", "log", "proxy", "registry"]);
+    assert_eq!(services, ["adminserver", "jobservice", "proxy", "registry"]);
     for service in services {
         assert_eq!(file["services"][service]["restart"], json!("no"), "{service}");
         assert_eq!(file["services"][service].get("env_file"), None);
+        let logging = json!({"driver": "journald", "options": {"tag": service}});
+        assert_eq!(file["services"][service]["logging"], logging, "{service}");
     }
-    assert_eq!(file["services"]["proxy"]["depends_on"], json!(["registry", "log"]));
+    assert_eq!(file["services"]["proxy"]["depends_on"], json!(["registry"]));
     assert_eq!(file["services"]["proxy"]["ports"], json!(["8070:80"]));
-    assert_eq!(file["services"]["log"]["ports"], json!(["127.0.0.1:1514:514"]));
     assert_eq!(
         binds(file, "registry"),
         ["/mnt/s/data/registry /storage", "/var/lib/habuild/harbor/common/config/registry /etc/registry/"]
@@ -135,7 +140,7 @@ fn a_node_of_a_cluster() {
     let environment = &file["services"]["adminserver"]["environment"];
     assert_eq!(environment, &json!({"PASSWORD": "a$$b#'\"= x", "EMPTY": ""}));
     assert_eq!(file["services"]["registry"]["environment"], json!(["GODEBUG=netdns=cgo"]));
-    assert_eq!(composed.local, ["/var/lib/harbor/log", "/var/lib/harbor/psc"]);
+    assert_eq!(composed.local, ["/var/lib/harbor/psc"]);
     assert_eq!(composed.shared, ["/mnt/s/data/config", "/mnt/s/data/job_logs", "/mnt/s/data/registry"]);
 }
 
@@ -148,10 +153,24 @@ fn https_and_no_jobs() {
 }
 
 #[test]
+fn a_node_with_the_bundles_own_database() {
+    let mut env = env();
+    env.insert("common/config/db/env".into(), "MYSQL_ROOT_PASSWORD=p$w\n".into());
+    let composed = rewrite(FILE, &Places { database: true, redis: true, ..places(&env) }).unwrap();
+    assert_eq!(composed.file["services"]["mysql"]["environment"], json!({"MYSQL_ROOT_PASSWORD": "p$$w"}));
+    assert_eq!(binds(&composed.file, "mysql"), ["/var/lib/harbor/database /var/lib/mysql"]);
+    assert!(composed.local.contains(&"/var/lib/harbor/database".to_owned()), "{:?}", composed.local);
+    assert_eq!(composed.file["services"]["proxy"]["depends_on"], json!(["mysql", "registry"]));
+    assert_eq!(composed.file["services"]["mysql"]["restart"], "no");
+    // This version brings no Redis.
+    assert_eq!(composed.file["services"].get("redis"), None);
+}
+
+#[test]
 fn the_order_of_the_start() {
     let env = env();
     let composed = rewrite(FILE, &places(&env)).unwrap();
-    assert_eq!(start_order(&composed.file), ["log", "adminserver", "jobservice", "registry", "proxy"]);
+    assert_eq!(start_order(&composed.file), ["adminserver", "jobservice", "registry", "proxy"]);
     assert_eq!(container(&composed.file, "proxy"), "nginx");
     assert_eq!(container(&composed.file, "registry"), "registry");
     let circle = json!({"services": {"a": {"depends_on": ["b"]}, "b": {"depends_on": ["a"]}}});

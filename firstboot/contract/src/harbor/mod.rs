@@ -142,6 +142,8 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         http_port: config.harbor.http_port,
         https_port: config.tls.as_ref().map(|_| config.harbor.https_port),
         jobservice: config.harbor.jobservice,
+        database: config.database.is_bundled(),
+        redis: config.redis.is_bundled(),
         compose: inputs.compose,
         env: &rendered.env,
     };

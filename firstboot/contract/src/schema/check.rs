@@ -13,10 +13,8 @@ pub(super) fn ports(d: &mut Decoder) {
     // Defaults first: what was given is what can be corrected.
     ports.sort_by_key(|port| port.given);
     for (i, NodePort { port, key, place, .. }) in ports.iter().enumerate() {
-        // 22 is sshd's, 1514 the one that Harbor's log service publishes on the node.
-        if let Some((_, owner)) = [(22, "ssh"), (1514, "Harbor's log service")].iter().find(|(taken, _)| taken == port)
-        {
-            d.note(*place, key, format!("{port} is the port of {owner}"));
+        if *port == 22 {
+            d.note(*place, key, "22 is the port of ssh");
         }
         if let Some(other) = ports.get(..i).unwrap_or_default().iter().find(|other| other.port == *port) {
             let default = if other.given { "" } else { ", its default" };
@@ -32,6 +30,15 @@ pub(super) fn vault_users(d: &mut Decoder) {
     }
     for (place, key) in std::mem::take(&mut d.more.vault_users) {
         d.note(place, &key, Mistake::new("is kept in Vault, but no Vault is given").hint("add secret_stores.vault"));
+    }
+}
+
+/// Nodes that share their images share database and Redis too: whether each is the bundle's own.
+pub(super) fn shared_services(d: &mut Decoder, bundled: [(&str, bool); 2]) {
+    for (key, _) in bundled.into_iter().filter(|(_, bundled)| *bundled) {
+        let place = d.places.get(key).copied().unwrap_or_default();
+        let mistake = Mistake::new("is bundled, which only a node with storage.local can have");
+        d.note(place, key, mistake.hint("give the server that all nodes of the cluster share"));
     }
 }
 
@@ -111,7 +118,9 @@ impl Found<'_> {
         if self.config.tls.is_none() && self.given("harbor.https_port") {
             self.add("harbor.https_port", Mistake::new("is not used").hint("without tls this node serves http only"));
         }
-        for (key, host) in [("database.host", &self.config.database.host), ("redis.host", &self.config.redis.host)] {
+        let database = self.config.database.external().map(|database| ("database.host", &database.host));
+        let redis = self.config.redis.external().map(|redis| ("redis.host", &redis.host));
+        for (key, host) in database.into_iter().chain(redis) {
             if is_loopback(host) {
                 self.add(key, "is loopback, which in Harbor's containers is the container itself");
             }
@@ -157,15 +166,18 @@ impl Found<'_> {
     }
 
     fn services(&mut self) {
-        let redis = &self.config.redis;
-        if redis.password.is_none() {
-            self.add("redis", "has no password: whoever reaches it can take over sessions");
+        let bundled = [("database", self.config.database.is_bundled()), ("redis", self.config.redis.is_bundled())];
+        for (key, _) in bundled.into_iter().filter(|(_, bundled)| *bundled) {
+            self.add(key, "is the bundle's own, and its data stay on this node: for trying things out only");
         }
-        if redis.db > 15 {
-            self.add(
-                "redis.db",
-                Mistake::new("is above 15").hint("Redis has 16 databases unless its own configuration says more"),
-            );
+        if let Some(redis) = self.config.redis.external() {
+            if redis.password.is_none() {
+                self.add("redis", "has no password: whoever reaches it can take over sessions");
+            }
+            if redis.db > 15 {
+                let doubt = Mistake::new("is above 15");
+                self.add("redis.db", doubt.hint("Redis has 16 databases unless its own configuration says more"));
+            }
         }
         let readiness = &self.config.readiness;
         for (i, requirement) in readiness.require.iter().enumerate() {

@@ -1,11 +1,59 @@
-//! `database` and `redis`: the services outside that all nodes share.
+//! `database` and `redis`: the services outside that all nodes share, or the bundle's own.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field, Fields};
 use super::secret::SecretValue;
-use crate::strict::Mistake;
 use crate::strict::url::host;
+use crate::strict::{Mistake, Value};
+
+/// A service that Harbor needs beside its own.
+#[derive(Debug, Clone)]
+pub enum Service<T> {
+    /// The bundle's own container, or what Harbor does without one; its data stay on the node.
+    Bundled,
+    /// One that all nodes share.
+    External(T),
+}
+
+impl<T> Service<T> {
+    /// The service outside, if it is one.
+    #[must_use]
+    pub fn external(&self) -> Option<&T> {
+        match self {
+            Self::Bundled => None,
+            Self::External(service) => Some(service),
+        }
+    }
+
+    /// Whether it is the bundle's own.
+    #[must_use]
+    pub fn is_bundled(&self) -> bool {
+        matches!(self, Self::Bundled)
+    }
+
+    /// The word `bundled`, or what `decode` reads.
+    pub(super) fn decode(
+        d: &mut Decoder,
+        field: &Field<'_>,
+        decode: impl FnOnce(&mut Decoder, &Field<'_>) -> Option<T>,
+    ) -> Option<Self> {
+        match &field.node.value {
+            Value::Scalar { text, .. } if text == "bundled" => Some(Self::Bundled),
+            Value::Scalar { .. } => d.refuse(field, "must be a map, or the word bundled"),
+            _ => decode(d, field).map(Self::External),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Service<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Bundled => serializer.serialize_str("bundled"),
+            Self::External(service) => service.serialize(serializer),
+        }
+    }
+}
 
 /// What kind of database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

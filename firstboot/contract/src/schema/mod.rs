@@ -19,7 +19,7 @@ mod stores;
 mod user_data;
 
 pub use check::{not_in_this_version, warnings};
-pub use database::{Database, DatabaseKind, Redis, TlsMode};
+pub use database::{Database, DatabaseKind, Redis, Service, TlsMode};
 pub use harbor::{Harbor, Readiness, Requirement, Upgrade};
 pub use pointer::look_up;
 pub use secret::{Literal, Scheme, SecretRef, SecretValue};
@@ -70,9 +70,9 @@ pub struct NodeConfig {
     /// Where the images lie.
     pub storage: Storage,
     /// Harbor's database.
-    pub database: Database,
+    pub database: Service<Database>,
     /// Where the nodes share sessions and jobs.
-    pub redis: Redis,
+    pub redis: Service<Redis>,
     /// What this node serves https with; none: it serves http only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
@@ -181,10 +181,14 @@ impl NodeConfig {
         if let Storage::Cephfs(cephfs) = &self.storage {
             add("storage.cephfs.secret", &cephfs.secret);
         }
-        add("database.password", &self.database.password);
-        self.database.ca.iter().for_each(|ca| add("database.ca", ca));
-        self.redis.password.iter().for_each(|password| add("redis.password", password));
-        self.redis.ca.iter().for_each(|ca| add("redis.ca", ca));
+        if let Service::External(database) = &self.database {
+            add("database.password", &database.password);
+            database.ca.iter().for_each(|ca| add("database.ca", ca));
+        }
+        if let Service::External(redis) = &self.redis {
+            redis.password.iter().for_each(|password| add("redis.password", password));
+            redis.ca.iter().for_each(|ca| add("redis.ca", ca));
+        }
         if let Some(tls) = &self.tls {
             add("tls.certificate", &tls.certificate);
             add("tls.key", &tls.key);
@@ -215,8 +219,8 @@ impl NodeConfig {
         let serves_tls = fields.has("tls");
         let harbor = d.need(&fields, "harbor", |d, f| Harbor::decode(d, f, serves_tls));
         let storage = d.need(&fields, "storage", Storage::decode);
-        let database = d.need(&fields, "database", Database::decode);
-        let redis = d.need(&fields, "redis", Redis::decode);
+        let database = d.need(&fields, "database", |d, f| Service::decode(d, f, Database::decode));
+        let redis = d.need(&fields, "redis", |d, f| Service::decode(d, f, Redis::decode));
         let tls = d.maybe(&fields, "tls", ServerTls::decode);
         let shared_secrets = d.or(&fields, "shared_secrets", SharedSecrets::default(), SharedSecrets::decode);
         let secret_stores = d.maybe(&fields, "secret_stores", SecretStores::decode);
@@ -228,6 +232,13 @@ impl NodeConfig {
         }
         check::ports(d);
         check::vault_users(d);
+        if let Some(Storage::Cephfs(_)) = &storage {
+            let bundled = [
+                ("database", database.as_ref().is_some_and(Service::is_bundled)),
+                ("redis", redis.as_ref().is_some_and(Service::is_bundled)),
+            ];
+            check::shared_services(d, bundled);
+        }
         Some(Self {
             version: version?,
             cluster: cluster?,

@@ -167,9 +167,11 @@ fn ceph_path(text: &str) -> Result<String, Mistake> {
 }
 
 /// What must not be mounted over, nor be inside the share.
-const TAKEN: [&str; 11] = [
+const TAKEN: [&str; 13] = [
     "/var/lib/habuild",
     "/var/lib/harbor",
+    "/var/lib/harbor/database",
+    "/var/lib/harbor/redis",
     "/var/lib/docker",
     "/var/lib/containerd",
     "/var/lib/cloud",

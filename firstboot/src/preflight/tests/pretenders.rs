@@ -43,7 +43,8 @@ fn database_within(patience: Patience, words: Vec<Vec<u8>>) -> (Result<DatabaseS
     let (port, thread) = pretender(words);
     let (config, secrets) =
         config(&format!("host: 127.0.0.1, port: {port}, user: harbor, password: s3cret"), "host: x");
-    let outcome = connect(&nowhere(), &config.database, &secrets, patience).and_then(|mut c| inspect(&mut c));
+    let outcome =
+        connect(&nowhere(), config.database.external().unwrap(), &secrets, patience).and_then(|mut c| inspect(&mut c));
     (outcome, thread.join().unwrap())
 }
 
@@ -51,7 +52,7 @@ fn redis(patience: Patience, words: Vec<Vec<u8>>) -> Result<RedisState, Fault> {
     let (port, thread) = pretender(words);
     let (config, secrets) =
         config("host: x, user: u, password: x", &format!("host: 127.0.0.1, port: {port}, password: s3cret"));
-    let outcome = check(&nowhere(), &config.redis, &secrets, "i-1", patience);
+    let outcome = check(&nowhere(), config.redis.external().unwrap(), &secrets, "i-1", patience);
     thread.join().unwrap();
     outcome
 }
@@ -86,14 +87,14 @@ fn what_is_no_database_is_told() {
     said(database_within(brief(), vec![Vec::new()]).0, Side::Server, true, "it does not greet as MySQL does");
     said(database_within(brief(), vec![greeting("mysql_native_password")]).0, Side::Network, true, "no answer in time");
     let (config, secrets) = config("host: 127.0.0.1, port: 1, user: u, password: s3cret", "host: 127.0.0.1, port: 1");
-    let outcome = connect(&nowhere(), &config.database, &secrets, patience());
+    let outcome = connect(&nowhere(), config.database.external().unwrap(), &secrets, patience());
     said(
         outcome,
         Side::Network,
         true,
         "database 127.0.0.1:1: nobody listens there: start the server, or check database.host",
     );
-    let outcome = check(&nowhere(), &config.redis, &secrets, "i-1", patience());
+    let outcome = check(&nowhere(), config.redis.external().unwrap(), &secrets, "i-1", patience());
     said(outcome, Side::Network, true, "redis 127.0.0.1:1: nobody listens there");
 }
 

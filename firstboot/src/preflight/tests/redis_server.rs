@@ -12,7 +12,7 @@ fn look(server: &Server, more: &str) -> Result<RedisState, Fault> {
 
 fn look_at(host: &str, port: u16, more: &str) -> Result<RedisState, Fault> {
     let (config, secrets) = config("host: x, user: u, password: x", &format!("host: {host}, port: {port}{more}"));
-    check(&nowhere(), &config.redis, &secrets, "i-1", patience())
+    check(&nowhere(), config.redis.external().unwrap(), &secrets, "i-1", patience())
 }
 
 const PASSWORD: &str = ", password: s3cret-redis";
@@ -66,7 +66,7 @@ fn redis_is_logged_in_to_and_written() {
     let short = Patience { total: Duration::from_secs(2), ..patience() };
     let (config, secrets) =
         config("host: x, user: u, password: x", &format!("host: 127.0.0.1, port: {}{with_tls}", server.port));
-    let outcome = check(&nowhere(), &config.redis, &secrets, "i-1", short);
+    let outcome = check(&nowhere(), config.redis.external().unwrap(), &secrets, "i-1", short);
     assert!(outcome.is_err(), "TLS to a server without: {outcome:?}");
 }
 

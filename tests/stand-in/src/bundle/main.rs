@@ -1,6 +1,6 @@
 //! Builds the stand-in's bundle: `stand-in-bundle CORE PACKAGES-DIR OUT.tgz`.
 //!
-//! PACKAGES-DIR holds `web.tar` and `db.tar`, trees of the distribution's packages (the script beside makes them).
+//! PACKAGES-DIR holds `web.tar` and `mariadb.tar`, trees of the distribution's packages (the script beside makes them).
 //! Nothing of the clock, the host or the order of a directory reaches the bundle.
 
 mod image;
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
 fn images(core: &Path, packages: &Path) -> Result<Vec<u8>> {
     let core = Layer::core(&fs::read(core).with_context(|| core.display().to_string())?)?;
     let web = Layer::packages(&packages.join("web.tar"))?;
-    let db = Layer::packages(&packages.join("db.tar"))?;
+    let db = Layer::packages(&packages.join("mariadb.tar"))?;
     // A file of the layer below that must not be seen: what a registry with its own defaults would read.
     let without_default = Layer::whiteout("etc/docker/registry/config.yml")?;
     let mut archive = Archive::default();

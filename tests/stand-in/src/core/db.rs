@@ -1,11 +1,10 @@
-//! Mode `db`: a MariaDB and a Redis in one container, for a node that has nobody else's.
+//! Mode `db`: a MariaDB, for a node that has nobody else's.
 
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -25,14 +24,12 @@ pub fn run() -> Result<()> {
     fs::create_dir_all("/run/db")?;
     fs::write("/run/db/init.sql", init(&password))?;
     let common = ["--no-defaults", "--user=root", "--datadir=/var/lib/mysql", "--lc-messages-dir=/usr/share/mysql"];
-    let database = Command::new("/usr/sbin/mariadbd")
+    let error = Command::new("/usr/sbin/mariadbd")
         .args(common)
         .args(["--socket=/run/db/socket", "--init-file=/run/db/init.sql", "--skip-name-resolve", "--bind-address=0.0.0.0"])
         .args(["--innodb-buffer-pool-size=32M", "--pid-file=/run/db/pid"])
-        .spawn()
-        .context("mariadbd")?;
-    let redis = redis(&env("REDIS_PASSWORD").unwrap_or_default())?;
-    first_end([database, redis])
+        .exec();
+    Err(error).context("mariadbd")
 }
 
 /// The system's tables. What a container that was killed left half-made is made anew.
@@ -76,30 +73,4 @@ fn init(password: &str) -> String {
         }
     }
     text
-}
-
-fn redis(password: &str) -> Result<Child> {
-    // One program, by the name that it is called with.
-    let mut child = Command::new("/usr/bin/redis-check-rdb")
-        .arg0("redis-server")
-        .arg("-")
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("redis-server")?;
-    let mut stdin = child.stdin.take().context("no pipe")?;
-    let word = if password.is_empty() { "protected-mode no".to_owned() } else { format!("requirepass {password}") };
-    write!(stdin, "bind 0.0.0.0\nport 6379\n{word}\nsave \"\"\ndir /tmp\n")?;
-    Ok(child)
-}
-
-/// When one ends, so does the container.
-fn first_end(mut children: [Child; 2]) -> Result<()> {
-    loop {
-        for child in &mut children {
-            if let Some(status) = child.try_wait()? {
-                bail!("a server ended: {status}");
-            }
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
 }

@@ -1,5 +1,7 @@
 //! What nodes share besides images: repositories in the database, sessions in Redis.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -42,11 +44,16 @@ pub fn remove(database: &mut Conn, name: &str) -> Result<()> {
     database.exec_drop("delete from repository where name = ?", (name,)).context("table repository")
 }
 
-/// Sessions in Redis: `HOST:PORT,POOL,PASSWORD,DB`, as the web framework of Harbor splits it.
-pub struct Sessions(redis::Client);
+/// Sessions: in Redis, which nodes share, or in memory without one, as Harbor 1.1 has it.
+pub enum Sessions {
+    Redis(redis::Client),
+    Memory(Mutex<BTreeMap<String, String>>),
+}
 
 impl Sessions {
-    pub fn new(url: &str) -> Result<Self> {
+    /// `url` is `HOST:PORT,POOL,PASSWORD,DB`, as the web framework of Harbor splits it.
+    pub fn new(url: Option<&str>) -> Result<Self> {
+        let Some(url) = url else { return Ok(Self::Memory(Mutex::default())) };
         let parts: Vec<&str> = url.split(',').collect();
         let address = parts.first().copied().unwrap_or_default();
         let (host, port) = address.rsplit_once(':').context("_REDIS_URL has no port")?;
@@ -59,22 +66,34 @@ impl Sessions {
                 ..Default::default()
             },
         };
-        Ok(Self(redis::Client::open(info)?))
-    }
-
-    fn connect(&self) -> Result<redis::Connection> {
-        self.0.get_connection_with_timeout(TIME).context("Redis")
+        Ok(Self::Redis(redis::Client::open(info)?))
     }
 
     pub fn ping(&self) -> Result<()> {
-        redis::cmd("PING").query::<String>(&mut self.connect()?).map(|_| ()).context("Redis")
+        let Self::Redis(redis) = self else { return Ok(()) };
+        redis::cmd("PING").query::<String>(&mut connect(redis)?).map(|_| ()).context("Redis")
     }
 
     pub fn begin(&self, id: &str, user: &str) -> Result<()> {
-        self.connect()?.set_ex::<_, _, ()>(format!("session-{id}"), user, SESSION).context("Redis")
+        match self {
+            Self::Redis(redis) => {
+                connect(redis)?.set_ex::<_, _, ()>(format!("session-{id}"), user, SESSION).context("Redis")
+            }
+            Self::Memory(sessions) => {
+                sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), user.to_owned());
+                Ok(())
+            }
+        }
     }
 
     pub fn user(&self, id: &str) -> Result<Option<String>> {
-        self.connect()?.get(format!("session-{id}")).context("Redis")
+        match self {
+            Self::Redis(redis) => connect(redis)?.get(format!("session-{id}")).context("Redis"),
+            Self::Memory(sessions) => Ok(sessions.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()),
+        }
     }
+}
+
+fn connect(redis: &redis::Client) -> Result<redis::Connection> {
+    redis.get_connection_with_timeout(TIME).context("Redis")
 }
