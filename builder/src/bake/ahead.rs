@@ -1,7 +1,7 @@
 //! Reads ahead in a thread, so that decompressing one part goes on while another is unpacked.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 /// Bytes in one go, and how many goes may wait: what this costs in memory.
@@ -12,6 +12,8 @@ const WAITING: usize = 3;
 #[derive(Debug)]
 pub(super) struct Ahead {
     parts: Receiver<io::Result<Vec<u8>>>,
+    /// Takes parts back that were read: fresh memory costs the kernel's time.
+    used: Sender<Vec<u8>>,
     part: Vec<u8>,
     at: usize,
     ended: bool,
@@ -24,13 +26,15 @@ pub(super) fn read_ahead<'scope, R: Read + Send + 'scope>(
     source: R,
 ) -> (Ahead, ScopedJoinHandle<'scope, R>) {
     let (sender, parts) = sync_channel(WAITING);
-    let thread = scope.spawn(move || send(source, &sender));
-    (Ahead { parts, part: Vec::new(), at: 0, ended: false }, thread)
+    let (used, back) = channel();
+    let thread = scope.spawn(move || send(source, &sender, &back));
+    (Ahead { parts, used, part: Vec::new(), at: 0, ended: false }, thread)
 }
 
-fn send<R: Read>(mut source: R, sender: &SyncSender<io::Result<Vec<u8>>>) -> R {
+fn send<R: Read>(mut source: R, sender: &SyncSender<io::Result<Vec<u8>>>, back: &Receiver<Vec<u8>>) -> R {
     loop {
-        let mut part = vec![0; PART];
+        let mut part = back.try_recv().unwrap_or_default();
+        part.resize(PART, 0);
         let (n, error) = fill(&mut source, &mut part);
         part.truncate(n);
         let ended = n == 0 || error.is_some();
@@ -68,7 +72,9 @@ impl Read for Ahead {
             match self.parts.recv() {
                 Ok(Ok(part)) => {
                     self.ended = part.is_empty();
-                    (self.part, self.at) = (part, 0);
+                    // Nobody needs it when the thread has ended.
+                    let _ = self.used.send(std::mem::replace(&mut self.part, part));
+                    self.at = 0;
                 }
                 Ok(Err(error)) => {
                     self.ended = true;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read, Write as _};
+use std::io::{BufReader, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use contract::harbor::{self, COMPOSE_FILE, Generation, Version};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
 use crate::bake::docker::{self, Archive, Images};
@@ -114,6 +114,8 @@ fn version(name: &str) -> Result<(Version, Generation)> {
 /// The image archive, decompressed in a thread.
 fn load(tar: &mut (impl Read + Send), what: &str, layers: Layers<'_>) -> Result<Archive> {
     thread::scope(|scope| {
+        // The more in one go, the faster.
+        let tar = BufReader::with_capacity(1 << 19, tar);
         let (images, thread) = read_ahead(scope, MultiGzDecoder::new(tar));
         let loaded = docker::read(images, what, layers.cache, layers.known, layers.scratch);
         // Joined by the scope; a panic in it must not pass for a good archive.

@@ -14,7 +14,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use contract::harbor::{ImageList, ImageRecord, Record, SCHEMA};
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
 use crate::bake::copy;

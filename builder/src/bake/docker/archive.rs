@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{Chain, Cursor, Read};
+use std::io::{BufReader, Cursor, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -147,9 +147,8 @@ impl Found<'_> {
             return Ok(());
         }
         let part = format!("{what}: {name}");
-        let mut tar = Hashing::new(tar);
         let mut head = [0; 512];
-        let n = fill(&mut tar, &mut head).map_err(|error| reading(&part, error))?;
+        let n = fill(tar, &mut head).map_err(|error| reading(&part, error))?;
         let head = head[..n].to_vec();
         let looks_like_json =
             head.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| b"{[".contains(byte));
@@ -159,7 +158,7 @@ impl Found<'_> {
             }
             let mut document = head;
             tar.read_to_end(&mut document).map_err(|error| reading(&part, error))?;
-            check_name(name, tar.finish().0, &part)?;
+            check_name(name, Digest::of(&document), &part)?;
             self.documents.insert(name.into(), document);
             return Ok(());
         }
@@ -260,38 +259,45 @@ impl Found<'_> {
 }
 
 /// Unpacks a layer, compressed or not; gives it and the digest of the file that held it.
-fn unpack<R: Read>(head: Vec<u8>, tar: Hashing<R>, part: &str, at: &Path) -> Result<(Unpacked, Digest)> {
-    decompressed(head, tar, part, |tar| layer::unpack(tar, part, at))
-}
-
-/// The digest of a layer's tar and that of the file that held it.
-fn hash<R: Read>(head: Vec<u8>, tar: Hashing<R>, part: &str) -> Result<(Digest, Digest)> {
-    decompressed(head, tar, part, |tar| {
-        let mut tar = Hashing::new(tar);
-        std::io::copy(&mut tar, &mut std::io::sink()).map_err(|error| reading(part, error))?;
-        Ok(tar.finish().0)
+fn unpack(head: Vec<u8>, file: &mut impl Read, part: &str, at: &Path) -> Result<(Unpacked, Digest)> {
+    decompressed(head, file, part, |tar| {
+        let unpacked = layer::unpack(tar, part, at)?;
+        let diff_id = unpacked.diff_id;
+        Ok((unpacked, diff_id))
     })
 }
 
-/// Hands a layer's tar to `take`; gives the digest of the file that held it too.
-fn decompressed<R: Read, T>(
+/// The digest of a layer's tar and that of the file that held it.
+fn hash(head: Vec<u8>, file: &mut impl Read, part: &str) -> Result<(Digest, Digest)> {
+    decompressed(head, file, part, |tar| {
+        let mut hashing = Hashing::new(std::io::sink());
+        std::io::copy(&mut BufReader::with_capacity(1 << 16, tar), &mut hashing)
+            .map_err(|error| reading(part, error))?;
+        let (diff_id, ..) = hashing.finish();
+        Ok((diff_id, diff_id))
+    })
+}
+
+/// Hands a layer's tar to `take`, which reads all of it and gives its digest too; gives that of the file that held it.
+fn decompressed<T>(
     head: Vec<u8>,
-    tar: Hashing<R>,
+    file: &mut impl Read,
     part: &str,
-    take: impl FnOnce(&mut dyn Read) -> Result<T>,
+    take: impl FnOnce(&mut dyn Read) -> Result<(T, Digest)>,
 ) -> Result<(T, Digest)> {
     let (gzip, zstd) = (head.starts_with(&[0x1f, 0x8b]), head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
-    let mut whole: Chain<Cursor<Vec<u8>>, Hashing<R>> = Cursor::new(head).chain(tar);
-    let taken = if gzip {
-        take(&mut MultiGzDecoder::new(&mut whole))
-    } else if zstd {
-        take(&mut Frames::new(&mut whole))
-    } else {
-        take(&mut whole)
+    let mut whole = Cursor::new(head).chain(file);
+    if !gzip && !zstd {
+        // The file is the tar: it is hashed once.
+        return take(&mut whole);
+    }
+    let mut whole = Hashing::new(whole);
+    let (taken, _) = match gzip {
+        true => take(&mut MultiGzDecoder::new(&mut whole)),
+        false => take(&mut Frames::new(&mut whole)),
     }?;
     std::io::copy(&mut whole, &mut std::io::sink()).map_err(|error| reading(part, error))?;
-    let (_, tar) = whole.into_inner();
-    Ok((taken, tar.finish().0))
+    Ok((taken, whole.finish().0))
 }
 
 /// A file that is named after its digest must have it.

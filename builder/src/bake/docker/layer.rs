@@ -55,6 +55,7 @@ pub(super) fn unpack(source: &mut dyn Read, what: &str, at: &Path) -> Result<Unp
         directories: Vec::new(),
         marks: Vec::new(),
         size: 0,
+        buffer: vec![0; 1 << 16],
     };
     let mut tar = TarStream::new(Hashing::new(source), what).keeping_raw();
     while let Some(entry) = tar.next_entry()? {
@@ -79,6 +80,7 @@ struct Layer<'a> {
     directories: Vec<(PathBuf, i64)>,
     marks: Vec<Mark>,
     size: u64,
+    buffer: Vec<u8>,
 }
 
 impl Layer<'_> {
@@ -172,14 +174,13 @@ impl Layer<'_> {
     fn write(&mut self, at: &Path, content: &mut impl Read) -> Result<Crc64> {
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(at)?;
         let mut checksum = Crc64::new();
-        let mut buffer = [0; 1 << 16];
         loop {
-            let n = content.read(&mut buffer).map_err(|error| reading(self.what, error))?;
+            let n = content.read(&mut self.buffer).map_err(|error| reading(self.what, error))?;
             if n == 0 {
                 return Ok(checksum);
             }
-            checksum.update(&buffer[..n]);
-            file.write_all(&buffer[..n])?;
+            checksum.update(&self.buffer[..n]);
+            file.write_all(&self.buffer[..n])?;
             self.size += n as u64;
         }
     }
