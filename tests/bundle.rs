@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "bundle/hostile.rs"]
+mod hostile;
 #[path = "bundle/kept.rs"]
 mod kept;
 #[path = "bundle/make.rs"]

@@ -25,19 +25,19 @@ fn said(bundle: &[u8]) -> String {
 }
 
 /// What is said of a bundle whose image archive holds `saved`.
-fn said_of_images(saved: &[u8]) -> String {
+pub(super) fn said_of_images(saved: &[u8]) -> String {
     let words = said(&bundle("v1.1.2", &[TAG], saved));
     words.strip_prefix("its image archive harbor/harbor.v1.1.2.tar.gz").expect("it names the archive").to_owned()
 }
 
 /// What is said of an image of one layer.
-fn said_of_layer(layer: Tar) -> String {
+pub(super) fn said_of_layer(layer: Tar) -> String {
     let words = said_of_images(&save(&[Image::new(TAG, &[&layer.finish()])]));
     words.split_once("/layer.tar: ").expect("it names the layer").1.to_owned()
 }
 
 /// What is said of a bundle with another file in it.
-fn said_of_file(add: impl FnOnce(Tar) -> Tar) -> String {
+pub(super) fn said_of_file(add: impl FnOnce(Tar) -> Tar) -> String {
     said(&gzip(&add(bundle_files(&[TAG])).finish()))
 }
 

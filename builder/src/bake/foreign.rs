@@ -7,6 +7,18 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 
+/// More characters of a message tell nobody anything.
+const LONGEST_WORDS: usize = 2000;
+/// The longest name that file systems hold, and the longest path, less what the place for it needs (of 4095 bytes).
+const LONGEST_NAME: usize = 255;
+const LONGEST_PATH: usize = 3072;
+/// The longest target of a symbolic link.
+const LONGEST_TARGET: usize = 4095;
+/// How many bytes of names one archive may have held in memory: those of a million files.
+const MOST_HELD: u64 = 128 << 20;
+/// What holding one costs beside its bytes.
+const HELD: u64 = 64;
+
 /// What is wrong with an archive: a fragment that names the part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad(pub(super) String);
@@ -19,14 +31,32 @@ impl fmt::Display for Bad {
 
 impl std::error::Error for Bad {}
 
+impl Bad {
+    /// The words may hold what the archive holds, and go to a terminal: without control characters, not without end.
+    fn new(words: &str) -> Self {
+        let mut said = String::new();
+        for (i, c) in words.chars().enumerate() {
+            match c {
+                _ if i == LONGEST_WORDS => {
+                    said.push('…');
+                    break;
+                }
+                _ if c.is_control() => said.extend(c.escape_debug()),
+                _ => said.push(c),
+            }
+        }
+        Self(said)
+    }
+}
+
 /// An error that says what is wrong with an archive.
-pub(super) fn bad(words: impl Into<String>) -> anyhow::Error {
-    Bad(words.into()).into()
+pub(super) fn bad(words: impl AsRef<str>) -> anyhow::Error {
+    Bad::new(words.as_ref()).into()
 }
 
 /// The same for a reader, whose errors have another type.
-pub(super) fn bad_io(words: impl Into<String>) -> io::Error {
-    io::Error::other(Bad(words.into()))
+pub(super) fn bad_io(words: impl AsRef<str>) -> io::Error {
+    io::Error::other(Bad::new(words.as_ref()))
 }
 
 /// A reader's error with what was being read: a fault of the archive becomes [`Bad`], any other stays.
@@ -56,10 +86,25 @@ pub(super) fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usiz
     Ok(filled)
 }
 
-/// A name in an archive for people: quoted, control characters escaped.
+/// A name in an archive for people: quoted, control characters escaped, cut where no file system holds it.
 #[must_use]
 pub(super) fn shown(name: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(name))
+    match name.get(..LONGEST_NAME).filter(|_| name.len() > LONGEST_NAME) {
+        Some(begin) => format!("{:?}…", String::from_utf8_lossy(begin)),
+        None => format!("{:?}", String::from_utf8_lossy(name)),
+    }
+}
+
+/// Why no file system can hold a path, if none can.
+pub(super) fn holdable(path: &Path) -> Result<(), String> {
+    let long = path.as_os_str().len() > LONGEST_PATH || path.iter().any(|name| name.len() > LONGEST_NAME);
+    if long { Err("has a name that is too long".into()) } else { Ok(()) }
+}
+
+/// Why no symbolic link can lead there, if none can.
+pub(super) fn linkable(target: &[u8]) -> Result<(), String> {
+    let wrong = target.is_empty() || target.contains(&0) || target.len() > LONGEST_TARGET;
+    if wrong { Err("is a link to nothing".into()) } else { Ok(()) }
 }
 
 /// The parts of a path below the archive's top. `None` when it is absolute or leads out.
@@ -94,12 +139,15 @@ pub(super) enum Put {
 #[derive(Debug, Default)]
 pub(super) struct Filled {
     paths: BTreeMap<PathBuf, Put>,
+    held: u64,
 }
 
 impl Filled {
     /// Takes the place `path` for `what`; gives the directories above it that are still missing, outermost first.
     /// An error says why nothing can be put there.
     pub(super) fn take(&mut self, path: &Path, what: Put) -> Result<Vec<PathBuf>, String> {
+        holdable(path)?;
+        self.hold(path.as_os_str().len())?;
         let mut missing = Vec::new();
         for parent in path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
             match self.paths.get(parent) {
@@ -110,11 +158,22 @@ impl Filled {
         }
         missing.reverse();
         for parent in &missing {
+            self.hold(parent.as_os_str().len())?;
             self.paths.insert(parent.clone(), Put::Directory);
         }
         match (self.paths.insert(path.into(), what), what) {
             (None, _) | (Some(Put::Directory), Put::Directory) => Ok(missing),
             _ => Err("stands in it twice".into()),
+        }
+    }
+
+    /// Counts bytes that are held in memory until the archive ends. An error says that it has too many.
+    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), String> {
+        self.held += HELD + bytes as u64;
+        if self.held > MOST_HELD {
+            Err("is one too many: the archive names more than a million files".into())
+        } else {
+            Ok(())
         }
     }
 

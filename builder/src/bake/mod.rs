@@ -16,6 +16,7 @@ pub(crate) mod install;
 mod network;
 pub mod pack;
 pub mod packages;
+mod pax;
 mod pinned;
 pub mod rootfs;
 pub mod step;

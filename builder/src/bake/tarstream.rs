@@ -8,12 +8,13 @@
 use std::io::{self, Read};
 
 use anyhow::Result;
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 use super::foreign::{bad, bad_io, fill, reading, shown};
+use super::pax;
 
 const BLOCK: usize = 512;
-/// The longest a name, or the PAX records of one entry, may be: nobody's are longer, and they are held in memory.
+/// The longest that names and PAX records of one entry may be together: nobody's are longer, and they are held in memory.
 const LONGEST_META: u64 = 1 << 20;
 /// Latest time that is kept: what an ext4 inode holds without its extra bits.
 const LATEST: i64 = i32::MAX as i64;
@@ -105,22 +106,29 @@ impl<R: Read> TarStream<R> {
     /// The next entry; `None` at the end mark.
     pub(super) fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut meta = Meta::default();
+        let mut held = 0;
         loop {
             self.skip_content()?;
             let Some(header) = self.header()? else { return Ok(None) };
             let own = || if blank(&header, 124..136) { Ok(0) } else { header.entry_size() };
-            let size = meta.size.map_or_else(own, Ok).map_err(|_| self.damaged("a length"))?;
+            let length = |length: io::Result<u64>| {
+                let length = length.ok().filter(|length| i64::try_from(*length).is_ok());
+                length.ok_or_else(|| self.damaged("a length"))
+            };
             match header.entry_type() {
-                EntryType::GNULongName => meta.name = Some(self.long_name(size)?),
-                EntryType::GNULongLink => meta.link = Some(self.long_name(size)?),
+                EntryType::GNULongName => meta.name = Some(self.long_name(length(own())?, &mut held)?),
+                EntryType::GNULongLink => meta.link = Some(self.long_name(length(own())?, &mut held)?),
                 EntryType::XHeader => {
-                    let records = self.meta(size)?;
+                    let records = self.meta(length(own())?, &mut held)?;
                     self.read_records(&records, &mut meta)?;
                 }
                 EntryType::XGlobalHeader => {
-                    self.meta(size)?;
+                    self.meta(length(own())?, &mut held)?;
                 }
-                _ => return self.entry(&header, meta, size).map(Some),
+                _ => {
+                    let size = length(meta.size.map_or_else(own, Ok))?;
+                    return self.entry(&header, meta, size).map(Some);
+                }
             }
         }
     }
@@ -248,9 +256,10 @@ impl<R: Read> TarStream<R> {
         Ok(Some(header))
     }
 
-    /// A content that belongs to the headers.
-    fn meta(&mut self, size: u64) -> Result<Vec<u8>> {
-        if size > LONGEST_META {
+    /// A content that belongs to the headers; `held` counts those of one entry.
+    fn meta(&mut self, size: u64, held: &mut u64) -> Result<Vec<u8>> {
+        *held = held.saturating_add(size).saturating_add(BLOCK as u64);
+        if *held > LONGEST_META {
             return Err(self.damaged("a name"));
         }
         let padded = usize::try_from(size.next_multiple_of(BLOCK as u64)).unwrap_or(0);
@@ -266,17 +275,15 @@ impl<R: Read> TarStream<R> {
         Ok(bytes)
     }
 
-    fn long_name(&mut self, size: u64) -> Result<Vec<u8>> {
-        let mut name = self.meta(size)?;
+    fn long_name(&mut self, size: u64, held: &mut u64) -> Result<Vec<u8>> {
+        let mut name = self.meta(size, held)?;
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         name.truncate(end);
         Ok(name)
     }
 
     fn read_records(&self, bytes: &[u8], meta: &mut Meta) -> Result<()> {
-        for record in PaxExtensions::new(bytes) {
-            let record = record.map_err(|_| self.damaged("a PAX record"))?;
-            let (key, value) = (record.key_bytes(), record.value_bytes());
+        for (key, value) in pax::records(bytes).ok_or_else(|| self.damaged("a PAX record"))? {
             let text = || std::str::from_utf8(value).map_err(|_| self.damaged("a PAX record"));
             let number = || text()?.parse::<u64>().map_err(|_| self.damaged("a PAX record"));
             match key {

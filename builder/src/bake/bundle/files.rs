@@ -15,7 +15,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
 use crate::bake::docker::{self, Archive, Images};
-use crate::bake::foreign::{Filled, Put, bad, inside, reading, shown};
+use crate::bake::foreign::{Filled, Put, bad, inside, linkable, reading, shown};
 use crate::bake::pack;
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::Digest;
@@ -181,6 +181,9 @@ impl Files<'_> {
     fn target(&self, entry: &Entry, path: &Path) -> Result<PathBuf> {
         let link = Path::new(OsStr::from_bytes(&entry.link));
         let out = || bad(format!("the link {} in it leads out of it, to {}", shown(&entry.name), shown(&entry.link)));
+        if entry.kind == Kind::Symlink {
+            linkable(&entry.link).map_err(|words| bad(format!("{} in it {words}", shown(&entry.name))))?;
+        }
         match entry.kind {
             Kind::Symlink if link.is_absolute() => Err(out()),
             Kind::Symlink => inside(&path.parent().unwrap_or(Path::new("")).join(link)).ok_or_else(out),

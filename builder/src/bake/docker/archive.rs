@@ -19,12 +19,14 @@ use serde::{Deserialize, Serialize};
 use super::frames::Frames;
 use super::images::{Images, StoredLayer};
 use super::layer::{self, Unpacked};
-use crate::bake::foreign::{bad, fill, inside, reading, shown};
+use crate::bake::foreign::{Filled, bad, fill, holdable, inside, reading, shown};
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::{Digest, Hashing};
 
 /// No manifest or configuration is longer; they are held in memory.
 const LONGEST_DOCUMENT: u64 = 8 << 20;
+/// Nor are all of them together, many times over.
+const LONGEST_DOCUMENTS: usize = 64 << 20;
 /// As many layers as Docker stacks.
 const MOST_LAYERS: usize = 125;
 
@@ -96,6 +98,8 @@ struct Found<'a> {
     documents: BTreeMap<String, Vec<u8>>,
     links: BTreeMap<String, String>,
     stored: BTreeMap<Digest, StoredLayer>,
+    /// How long the documents are together.
+    length: usize,
 }
 
 /// Reads the tar `source`, called `what`; layers that `cache` lacks are unpacked below `scratch` and kept there. `known`
@@ -107,14 +111,17 @@ pub fn read(
     known: &BTreeMap<String, Digest>,
     scratch: &Path,
 ) -> Result<Archive> {
-    let (layers, documents, links, stored) = Default::default();
-    let mut found = Found { cache, known, layers, documents, links, stored };
+    let (layers, documents, links, stored, length) = Default::default();
+    let mut found = Found { cache, known, layers, documents, links, stored, length };
+    let mut names = Filled::default();
     let mut tar = TarStream::new(source, what);
     let mut serial = 0;
     while let Some(entry) = tar.next_entry()? {
         let refused = |words: &str| bad(format!("{what}: {} {words}", shown(&entry.name)));
         let path = inside(Path::new(OsStr::from_bytes(&entry.name)));
         let path = path.ok_or_else(|| refused("leads out of the archive"))?;
+        let held = holdable(&path).and_then(|()| names.hold(entry.name.len() + entry.link.len()));
+        held.map_err(|words| refused(&words))?;
         let name = path.to_string_lossy().into_owned();
         match entry.kind {
             Kind::File => {
@@ -158,6 +165,10 @@ impl Found<'_> {
             }
             let mut document = head;
             tar.read_to_end(&mut document).map_err(|error| reading(&part, error))?;
+            self.length += document.len();
+            if self.length > LONGEST_DOCUMENTS {
+                return Err(bad(format!("{part}: there are more than {LONGEST_DOCUMENTS} bytes of documents")));
+            }
             check_name(name, Digest::of(&document), &part)?;
             self.documents.insert(name.into(), document);
             return Ok(());
@@ -206,7 +217,9 @@ impl Found<'_> {
             manifest.ok_or_else(|| bad(format!("{what} has no {MANIFEST}: docker save did not write it")))?;
         let entries: Vec<ManifestEntry> = serde_json::from_slice(manifest)
             .map_err(|error| bad(format!("{what}: {MANIFEST} cannot be understood ({error})")))?;
-        let images = entries.into_iter().map(|entry| self.image(entry, what)).collect::<Result<Vec<_>>>()?;
+        let mut length = 0;
+        let images = entries.into_iter().map(|entry| self.image(entry, what, &mut length));
+        let images = images.collect::<Result<Vec<_>>>()?;
         if images.is_empty() {
             return Err(bad(format!("{what} holds no image")));
         }
@@ -224,7 +237,8 @@ impl Found<'_> {
         Ok(Archive { images, layers: stored, names: self.layers })
     }
 
-    fn image(&self, entry: ManifestEntry, what: &str) -> Result<Image> {
+    /// An image of the manifest; `length` counts what the configurations take.
+    fn image(&self, entry: ManifestEntry, what: &str, length: &mut usize) -> Result<Image> {
         let tags = entry.repo_tags.unwrap_or_default();
         let called = tags.first().cloned().unwrap_or_else(|| entry.config.clone());
         let refused = |words: String| bad(format!("{what}: image {called}: {words}"));
@@ -233,6 +247,10 @@ impl Found<'_> {
         }
         let configuration = self.documents.get(self.resolve(&entry.config));
         let configuration = configuration.ok_or_else(|| refused(format!("{} is missing", entry.config)))?;
+        *length += configuration.len();
+        if *length > LONGEST_DOCUMENTS {
+            return Err(refused(format!("there are more than {LONGEST_DOCUMENTS} bytes of configurations")));
+        }
         let id = Digest::of(configuration);
         check_name(&entry.config, id, &format!("{what}: {}", entry.config))?;
         let parsed: Configuration = serde_json::from_slice(configuration)

@@ -8,11 +8,13 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use super::crc64::Crc64;
 use super::marks::{Mark, Node, What};
 use super::split::SplitWriter;
-use crate::bake::foreign::{Filled, Put, bad, inside, reading, shown};
+use crate::bake::foreign::{Filled, Put, bad, holdable, inside, linkable, reading, shown};
 use crate::bake::pack;
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::{Digest, Hashing};
@@ -23,6 +25,10 @@ pub(super) const DIFF: &str = "diff";
 pub(super) const SPLIT: &str = "tar-split.json.gz";
 /// Ids up to this one exist in the namespace of a build.
 const LAST_ID: u32 = 65_535;
+
+/// The longest value of an extended attribute, and the name spaces that there are.
+const LONGEST_ATTRIBUTE: usize = 65_536;
+const SPACES: [&str; 4] = ["security", "system", "trusted", "user"];
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -105,11 +111,15 @@ impl Layer<'_> {
             }
             let parent = path.parent().unwrap_or(Path::new(""));
             if name == OPAQUE {
-                self.mark(parent, What::Opaque);
+                self.mark(entry, parent, What::Opaque)?;
             } else if !name.starts_with(AUFS) {
-                let removed = parent.join(OsStr::from_bytes(&name[WHITEOUT.len()..]));
+                let removed = &name[WHITEOUT.len()..];
+                if [&b""[..], b".", b".."].contains(&removed) {
+                    return Err(self.refused(entry, "marks the removal of nothing that has a name"));
+                }
+                let removed = parent.join(OsStr::from_bytes(removed));
                 self.parents_of(entry, &removed)?;
-                self.mark(&removed, What::Whiteout);
+                self.mark(entry, &removed, What::Whiteout)?;
             }
             return Ok(checksum);
         }
@@ -135,6 +145,7 @@ impl Layer<'_> {
             },
             Kind::File => checksum = self.write(&at, content)?,
             Kind::Symlink => {
+                linkable(&entry.link).map_err(|words| self.refused(entry, &words))?;
                 symlink(OsStr::from_bytes(&entry.link), &at)?;
                 self.size += entry.link.len() as u64;
             }
@@ -143,26 +154,20 @@ impl Layer<'_> {
                 fs::hard_link(self.root.join(self.link_target(entry)?.0), &at)?;
                 return Ok(checksum);
             }
-            Kind::Character(major, minor) => return Ok(self.node(entry, path, 'c', (major, minor))),
-            Kind::Block(major, minor) => return Ok(self.node(entry, path, 'b', (major, minor))),
-            Kind::Fifo => return Ok(self.node(entry, path, 'p', (0, 0))),
+            Kind::Character(major, minor) => return self.node(entry, path, 'c', (major, minor)),
+            Kind::Block(major, minor) => return self.node(entry, path, 'b', (major, minor)),
+            Kind::Fifo => return self.node(entry, path, 'p', (0, 0)),
         }
         if entry.uid <= LAST_ID && entry.gid <= LAST_ID {
             std::os::unix::fs::lchown(&at, Some(entry.uid), Some(entry.gid))?;
         } else {
-            self.mark(path, What::Owner { uid: entry.uid, gid: entry.gid });
+            self.mark(entry, path, What::Owner { uid: entry.uid, gid: entry.gid })?;
         }
         if entry.kind != Kind::Symlink {
             set_mode(&at, entry.mode)?;
         }
         for (name, value) in &entry.attributes {
-            if name == pack::CAPABILITY.as_bytes() {
-                // After the change of owner, which drops it.
-                rustix::fs::lsetxattr(&at, pack::CAPABILITY, value, rustix::fs::XattrFlags::empty())?;
-            } else {
-                let name = String::from_utf8_lossy(name).into_owned();
-                self.mark(path, What::Attribute { name, value: value.clone() });
-            }
+            self.attribute(entry, path, name, value)?;
         }
         match entry.kind {
             Kind::Directory => self.directories.push((at, entry.modified)),
@@ -185,14 +190,40 @@ impl Layer<'_> {
         }
     }
 
-    fn node(&mut self, entry: &Entry, path: &Path, kind: char, device: (u32, u32)) -> Crc64 {
-        let node = Node { kind, device, mode: entry.mode, owner: (entry.uid, entry.gid), modified: entry.modified };
-        self.mark(path, What::Node(node));
-        Crc64::new()
+    fn attribute(&mut self, entry: &Entry, path: &Path, name: &[u8], value: &[u8]) -> Result<()> {
+        let refused = |words: String| Err(self.refused(entry, &words));
+        if name == pack::CAPABILITY.as_bytes() {
+            // After the change of owner, which drops it.
+            return match rustix::fs::lsetxattr(self.root.join(path), pack::CAPABILITY, value, XattrFlags::empty()) {
+                Err(Errno::INVAL) => refused(format!("has a {} that Linux refuses", shown(name))),
+                other => Ok(other?),
+            };
+        }
+        if value.len() > LONGEST_ATTRIBUTE {
+            return refused(format!("has an attribute {} of {} bytes", shown(name), value.len()));
+        }
+        let known = |name: &&str| {
+            let space = name.split_once('.').filter(|(space, rest)| SPACES.contains(space) && !rest.is_empty());
+            space.is_some() && name.len() <= 255 && !name.contains(char::is_control)
+        };
+        match std::str::from_utf8(name).ok().filter(known) {
+            Some(known) => self.mark(entry, path, What::Attribute { name: known.into(), value: value.into() }),
+            None => refused(format!("has an attribute {}, which Linux does not know", shown(name))),
+        }
     }
 
-    fn mark(&mut self, path: &Path, what: What) {
+    fn node(&mut self, entry: &Entry, path: &Path, kind: char, device: (u32, u32)) -> Result<Crc64> {
+        let node = Node { kind, device, mode: entry.mode, owner: (entry.uid, entry.gid), modified: entry.modified };
+        self.mark(entry, path, What::Node(node))?;
+        Ok(Crc64::new())
+    }
+
+    fn mark(&mut self, entry: &Entry, path: &Path, what: What) -> Result<()> {
+        let value = if let What::Attribute { value, .. } = &what { value.len() } else { 0 };
+        let held = holdable(path).and_then(|()| self.filled.hold(path.as_os_str().len() + value));
+        held.map_err(|words| self.refused(entry, &words))?;
         self.marks.push(Mark { path: path.into(), what });
+        Ok(())
     }
 
     /// The file that a hard link names: one that this layer has.
