@@ -1,0 +1,14 @@
+//! Fuzz target: see `property::layer`.
+#![no_main]
+#![allow(dead_code, reason = "each target uses a part")]
+
+#[path = "../src/mutate.rs"]
+mod mutate;
+#[path = "../src/property.rs"]
+mod property;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| property::layer(bytes));
+
+libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::within(data, size, max_size, |bytes| mutate::layer(bytes, &mut mutate::Chance::new(seed)))
+});
