@@ -264,12 +264,15 @@ fn meta(chance: &mut Chance) -> Vec<u8> {
     meta
 }
 
-/// A name that is long or deep.
+/// A name that is long, or deep: seldom very deep, since making so many directories takes its time.
 fn long(chance: &mut Chance) -> Vec<u8> {
     let part = chance.of(&NAMES);
-    let most = chance.of(&[1, 20, 100, 260, 1000, 3000, 5000]);
-    let separator = chance.of(&[&b""[..], b"/"]);
-    let mut name: Vec<u8> = [part, separator].concat().repeat(1 + most / (part.len() + separator.len()).max(1));
+    let (separator, most) = match chance.below(40) {
+        0 => (&b"/"[..], 3100),
+        1..10 => (&b"/"[..], 100),
+        _ => (&b""[..], chance.of(&[1, 20, 100, 255, 256, 3100])),
+    };
+    let mut name = [part, separator].concat().repeat(1 + most / (part.len() + separator.len()).max(1));
     name.truncate(most);
     name
 }

@@ -196,7 +196,7 @@ impl Layer<'_> {
             // After the change of owner, which drops it.
             return match rustix::fs::lsetxattr(self.root.join(path), pack::CAPABILITY, value, XattrFlags::empty()) {
                 Err(Errno::INVAL) => refused(format!("has a {} that Linux refuses", shown(name))),
-                other => Ok(other?),
+                other => Ok(other.map_err(std::io::Error::from)?),
             };
         }
         if value.len() > LONGEST_ATTRIBUTE {
