@@ -219,4 +219,20 @@ mod tests {
         assert!(filled.take(Path::new("a/b"), Put::File).unwrap_err().contains("twice"));
         assert!(filled.take(Path::new("a/b/c/d"), Put::File).is_err());
     }
+
+    #[test]
+    fn what_is_held_in_memory_has_an_end() {
+        // A deep path costs what its parents cost.
+        let mut filled = Filled::default();
+        filled.take(Path::new(&"d/".repeat(1500)), Put::Directory).unwrap();
+        assert!(filled.held > 2 << 20, "{}", filled.held);
+        let end = (0..200).find_map(|_| filled.hold(1 << 20).err());
+        assert_eq!(end.as_deref(), Some("is one too many: the archive names more than a million files"));
+        // A million as layers have them.
+        let (mut filled, directory) = (Filled::default(), "usr/share/a-package/with/names");
+        for i in 0..1000 {
+            filled.take(Path::new(&format!("{directory}/{}/{i}", i / 100)), Put::File).unwrap();
+        }
+        assert!(filled.held * 1000 < MOST_HELD, "{}", filled.held);
+    }
 }
