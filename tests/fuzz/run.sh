@@ -5,7 +5,9 @@
 #   sh tests/fuzz/run.sh TARGET keep      (the fewest inputs that reach as much, into tests/fuzz/corpus/TARGET)
 #
 # A finding is a file target/fuzz/found-TARGET-*: mend it, and put the file into tests/fuzz/corpus/TARGET, where
-# `make test` runs it from then on. libFuzzer's counters need no nightly compiler, only one for C++.
+# `make test` runs it from then on. For inputs to begin anew with: HABUILD_SEEDS=DIRECTORY cargo test --test corpus
+#
+# libFuzzer's counters need no nightly compiler, only one for C++.
 set -eu
 cd "$(dirname "$0")/../.."
 target=${1:?which target? layer, images, bundle or compressed}
@@ -28,12 +30,12 @@ kept=tests/fuzz/corpus/$target
 found=target/fuzz/corpus/$target
 mkdir -p "$found" "$kept"
 if [ "${2:-}" = keep ]; then
-	# Each first as it is kept, then what was found since: of two that reach the same, the smaller one stays.
 	rm -rf "$found.least" && mkdir "$found.least"
 	# shellcheck disable=SC2086
-	"$fuzz" $limits -merge=1 "$found.least" "$kept" "$found"
-	rm -f "$kept"/[0-9a-f]*[0-9a-f]
-	exec cp -r "$found.least/." "$kept"
+	"$fuzz" $limits -merge=1 "$found.least" "$found" "$kept"
+	find "$kept" -name 'found-*' -exec cp {} "$found.least" ';'
+	rm -rf "$kept"
+	exec cp -r "$found.least" "$kept"
 fi
 # shellcheck disable=SC2086
 exec "$fuzz" $limits "-max_total_time=${2:?how many seconds?}" "-artifact_prefix=target/fuzz/found-$target-" \

@@ -51,6 +51,11 @@ fn small() -> [Image; 1] {
     [Image::new("a:1", &[&Tar::new().file("a", "x").finish()])]
 }
 
+/// Arrays in arrays.
+fn deep(levels: usize) -> serde_json::Value {
+    (0..levels).fold(serde_json::Value::Null, |inner, _| serde_json::json!([inner]))
+}
+
 fn image_archives() -> Vec<Seed> {
     vec![
         ("images", "saved", save(&two())),
@@ -61,6 +66,7 @@ fn image_archives() -> Vec<Seed> {
         ("images", "no-layers", save_with(&small(), |manifest| manifest[0]["Layers"] = serde_json::json!([]))),
         ("images", "no-tags", save_with(&small(), |manifest| manifest[0]["RepoTags"] = serde_json::Value::Null)),
         ("images", "bad-tag", save_with(&small(), |manifest| manifest[0]["RepoTags"][0] = "../a:b".into())),
+        ("images", "deep", save_with(&[], |manifest| *manifest = deep(100))),
         ("images", "out", Tar::new().symlink("a", "../x").file("../x", "").finish()),
     ]
 }
@@ -77,18 +83,36 @@ fn bundles() -> Vec<Seed> {
         ("bundle", "hard-link", with(|tar| tar.hard_link("harbor/a", "harbor/prepare").hard_link("harbor/b", "../x"))),
         ("bundle", "device", with(|tar| tar.device("harbor/null", (1, 3)))),
         ("bundle", "yml", with(|tar| tar.file("harbor/harbor.v2.0.0.tar.gz", ""))),
+        ("bundle", "deep", composed(&format!("services: {}", "[".repeat(5000)))),
+        ("bundle", "laughs", composed(&laughs())),
         ("bundle", "beside", with(|tar| tar.file("harbor/../x", "x"))),
     ]
 }
 
+/// A bundle with that compose file.
+fn composed(text: &str) -> Vec<u8> {
+    let tar = Tar::new().file("harbor/docker-compose.yml", text);
+    tar.file("harbor/harbor.v1.1.2.tar.gz", save(&small())).finish()
+}
+
+/// Ten names, each of which stands for ten of the one before it.
+fn laughs() -> String {
+    let line = |i: usize| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(", "));
+    format!("a0: &a0 ha\n{}services: {{a: {{image: *a9}}}}\n", (1..10).map(line).collect::<String>())
+}
+
 fn blobs() -> Vec<Seed> {
     let zstd = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+    let mut record = Tar::new().records(&[("comment", b"x")]).finish();
+    record.truncate(1024);
     let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
     vec![
         ("compressed", "gzip", gzip(&base())),
         ("compressed", "gzips", [gzip(&base()[..700]), gzip(&base()[700..])].concat()),
         ("compressed", "zstd", zstd(&base())),
         ("compressed", "zstds", [zstd(&base()[..700]), skipped, zstd(&base()[700..])].concat()),
+        ("compressed", "no-entry", zstd(&record.repeat(2000))),
+        ("compressed", "many-entries", zstd(&base()[..1024].repeat(5000))),
         ("compressed", "gzip-of-nothing", gzip(&[0; 1 << 20])),
         ("compressed", "zstd-of-nothing", zstd(&[0; 1 << 20])),
     ]
