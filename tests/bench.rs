@@ -4,17 +4,24 @@
 //! the preparation fills. Runs alternate, so that a noisy minute touches both sides; a figure is the median.
 //!
 //! With `HABUILD_NEW_IMAGE`, and `HABUILD_OLD_IMAGE` to compare with, it boots these images instead; with
-//! `HABUILD_LOAD_IMAGE` it boots that one with its images in Docker's store, and with `docker load` first.
+//! `HABUILD_LOAD_IMAGE` it boots that one with its images in Docker's store, and with `docker load` first. With
+//! `HABUILD_BENCH=bundle` (`make bench-bundle`) it measures what a Harbor bundle costs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and runs what it measures")]
 
+#[path = "bench/archives.rs"]
+mod archives;
 #[path = "kit/boot.rs"]
 mod boot;
 #[path = "bench/boots.rs"]
 mod boots;
 #[path = "kit/bundle.rs"]
 mod bundle;
+#[path = "bench/bundles.rs"]
+mod bundles;
+#[path = "bench/dockerd.rs"]
+mod dockerd;
 #[path = "bench/load.rs"]
 mod load;
 #[path = "kit/places.rs"]
@@ -36,6 +43,16 @@ const RUNS: usize = 3;
 const FORMATS: &str = "raw,qcow2";
 
 fn main() {
+    if bundles::baked() {
+        return;
+    }
+    if std::env::var_os("HABUILD_BENCH").is_some_and(|part| part == "bundle") {
+        let at = project().join("target/bench");
+        let table = bundles::table(&at, RUNS);
+        print!("{table}");
+        fs::write(at.join("bundle.md"), table).unwrap();
+        return;
+    }
     if let Some(images) = boots::images() {
         print!("{}", boots::table(&images, RUNS));
         return;
