@@ -112,7 +112,7 @@ fn blobs() -> Vec<Seed> {
         ("compressed", "zstd", zstd(&base())),
         ("compressed", "zstds", [zstd(&base()[..700]), skipped, zstd(&base()[700..])].concat()),
         ("compressed", "no-entry", zstd(&record.repeat(2000))),
-        ("compressed", "many-entries", zstd(&base()[..1024].repeat(5000))),
+        ("compressed", "many-entries", zstd(&base()[..1024].repeat(1000))),
         ("compressed", "gzip-of-nothing", gzip(&[0; 1 << 20])),
         ("compressed", "zstd-of-nothing", zstd(&[0; 1 << 20])),
     ]
