@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +15,10 @@ use crate::turns::turn;
 
 /// Runs a build and sends it `signal` at its event number `at`. `None` when it ended before, else its exit code or -1.
 fn cut(place: &Place, at: usize, signal: Signal) -> Option<i32> {
-    let mut command = place.locked("image");
+    let habuild = place.locked("image");
+    // A job in a shell's background has SIGINT ignored, and hands that on to its children: habuild would leave it so.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM").arg(habuild.get_program()).args(habuild.get_args()).stdin(Stdio::null());
     let mut build = command.args(["--json", "--offline"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut events = BufReader::new(build.stdout.take().unwrap()).lines();
     let reached = events.by_ref().take(at + 1).count() == at + 1;
