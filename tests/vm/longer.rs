@@ -1,4 +1,5 @@
-//! Boots that `make test` leaves out: damaged roots, a first boot under UEFI, and each release as a newcomer starts it.
+//! Boots that `make test` leaves out: damaged roots, a first boot under UEFI, each release as a newcomer starts it, all that
+//! Docker can be asked about the store, and a node that things are done to.
 
 use std::time::Duration;
 

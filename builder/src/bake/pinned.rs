@@ -47,8 +47,8 @@ fn is_there(at: &Path, sha256: Digest) -> Result<bool> {
     Ok(at.is_file() && Digest::of_file(at)?.0 == sha256)
 }
 
-/// Fetches the file of that digest to `at`, if it is no longer than `longest` and no silence is longer than `silence`; gives
-/// its length. What has arrived stays beside it when a connection breaks off, and the next build goes on from there.
+/// Fetches the file of that digest to `at`, if it is no longer than `longest` and no silence is longer than `silence`;
+/// gives its length. What has arrived stays beside it when a connection breaks off, and the next build goes on from there.
 fn get(
     url: &str,
     sha256: Digest,

@@ -43,8 +43,8 @@ pub(super) fn default_user_data(keys: &[String], password: Option<&str>, admin_p
     data + &trial(TRIAL_URL, 80, admin_password)
 }
 
-/// The part of user-data that makes a machine a Harbor of its own, which clients call `url` and which listens on `port`: the
-/// share is a directory, and database and Redis are the bundle's own.
+/// The part of user-data that makes a machine a Harbor of its own, which clients call `url` and which listens on `port`:
+/// the share is a directory, and database and Redis are the bundle's own.
 #[must_use]
 pub fn trial(url: &str, port: u16, admin_password: &str) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();

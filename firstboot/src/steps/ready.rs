@@ -15,7 +15,7 @@ const TIME: Duration = Duration::from_secs(20);
 const SIGNS: [(&str, u16, &str); 4] = [
     ("/api/systeminfo", 200, "the core service"),
     ("/api/repositories/top", 200, "the database behind the core service"),
-    ("/", 200, "the sessions in Redis"),
+    ("/", 200, "the sessions, which Redis holds unless it is bundled"),
     ("/v2/", 401, "the registry"),
 ];
 

@@ -1,10 +1,10 @@
 //! The compose file: Harbor's own, with what a node of a cluster needs otherwise. Nothing else is changed.
 //!
 //! Shared directories come from the share, the rest from the node. The database and Redis of the bundle go, with every
-//! dependency on them, where the node has others. What containers write goes to the node's journal in place of the bundle's log
-//! service, whose port every other container would wait for. No container is started by Docker itself (`restart: "no"`): after a power cut it would do so
-//! before the share is mounted. Environment files become part of the compose file, because Compose's versions read
-//! quotes, `#` and `$` in such files each in their own way.
+//! dependency on them, where the node has others. What containers write goes to the node's journal in place of the
+//! bundle's log service, whose port every other container would wait for. No container is started by Docker itself
+//! (`restart: "no"`): after a power cut it would do so before the share is mounted. Environment files become part of the
+//! compose file, because Compose's versions read quotes, `#` and `$` in such files each in their own way.
 //!
 //! Invariant: pure. The result is JSON, which every YAML reader understands alike.
 

@@ -3,7 +3,7 @@
 use super::decode::{Decoder, NodePort};
 use super::secret::{Scheme, SecretValue};
 use super::storage::option_doubt;
-use super::{NodeConfig, Requirement, SharedSecrets, Storage};
+use super::{Database, NodeConfig, Redis, Requirement, Service, SharedSecrets, Storage};
 use crate::strict::url::is_loopback;
 use crate::strict::{Mistake, Problem};
 
@@ -33,13 +33,20 @@ pub(super) fn vault_users(d: &mut Decoder) {
     }
 }
 
-/// Nodes that share their images share database and Redis too: whether each is the bundle's own.
-pub(super) fn shared_services(d: &mut Decoder, bundled: [(&str, bool); 2]) {
-    for (key, _) in bundled.into_iter().filter(|(_, bundled)| *bundled) {
+/// Nodes that share their images share database and Redis too.
+pub(super) fn shared_services(d: &mut Decoder, database: Option<&Service<Database>>, redis: Option<&Service<Redis>>) {
+    for key in bundled(database, redis) {
         let place = d.places.get(key).copied().unwrap_or_default();
         let mistake = Mistake::new("is bundled, which only a node with storage.local can have");
         d.note(place, key, mistake.hint("give the server that all nodes of the cluster share"));
     }
+}
+
+/// The keys of the services that are the bundle's own.
+fn bundled(database: Option<&Service<Database>>, redis: Option<&Service<Redis>>) -> impl Iterator<Item = &'static str> {
+    let database = database.is_some_and(Service::is_bundled).then_some("database");
+    let redis = redis.is_some_and(Service::is_bundled).then_some("redis");
+    database.into_iter().chain(redis)
 }
 
 /// What this version of the agent cannot act on yet.
@@ -166,8 +173,7 @@ impl Found<'_> {
     }
 
     fn services(&mut self) {
-        let bundled = [("database", self.config.database.is_bundled()), ("redis", self.config.redis.is_bundled())];
-        for (key, _) in bundled.into_iter().filter(|(_, bundled)| *bundled) {
+        for key in bundled(Some(&self.config.database), Some(&self.config.redis)) {
             self.add(key, "is the bundle's own, and its data stay on this node: for trying things out only");
         }
         if let Some(redis) = self.config.redis.external() {

@@ -233,11 +233,7 @@ impl NodeConfig {
         check::ports(d);
         check::vault_users(d);
         if let Some(Storage::Cephfs(_)) = &storage {
-            let bundled = [
-                ("database", database.as_ref().is_some_and(Service::is_bundled)),
-                ("redis", redis.as_ref().is_some_and(Service::is_bundled)),
-            ];
-            check::shared_services(d, bundled);
+            check::shared_services(d, database.as_ref(), redis.as_ref());
         }
         Some(Self {
             version: version?,
