@@ -36,9 +36,9 @@ fn bookworm_store() {
 /// A Harbor of its own, and everything that Docker can be asked about the store that was baked.
 fn store(name: &str) {
     let _turn = turn(1);
-    // The registry's clients, here and on the node, call it by one address: so the port is the same here and there.
+    // The registry's clients, here and on the node, call it by one name: so the port is the same here and there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let trial = trial(&format!("http://127.0.0.1:{port}"), port, PASSWORD);
+    let trial = trial(&format!("http://{}:{port}", store::NAME), port, PASSWORD);
     let forward = Forward { host: port, guest: port };
     let mut node = Node::start(&image(name), Firmware::Bios, &trial, &[forward]);
     node.says(Until::Ready);

@@ -75,20 +75,24 @@ diff /run/before /run/after && echo nothing is new"
     }
 }
 
+/// What the registry's clients call it. Harbor refuses a loopback address; `.test` is nobody's (RFC 6761).
+pub(crate) const NAME: &str = "harbor.test";
+
 /// Whether each image can be pushed to the node's own registry, which listens on `port` here and there, and comes back as it
 /// was: its configuration byte for byte, and the layers that this names.
 pub(crate) fn pushed(node: &Node, port: u16, password: &str) -> Vec<String> {
     let script = format!(
         "set -e
-printf %s {password} | docker login --username admin --password-stdin 127.0.0.1:{port} >/run/login 2>&1
+echo 127.0.0.1 {NAME} >>/etc/hosts
+printf %s {password} | docker login --username admin --password-stdin {NAME}:{port} >/run/login 2>&1
 for image in $(docker images --format '{{{{.Repository}}}}:{{{{.Tag}}}}'); do
     name=$(echo $image | tr :/ __)
-    docker tag $image 127.0.0.1:{port}/library/$name:check
-    docker push --quiet 127.0.0.1:{port}/library/$name:check >/dev/null
+    docker tag $image {NAME}:{port}/library/$name:check
+    docker push --quiet {NAME}:{port}/library/$name:check >/dev/null
     echo $name $(docker inspect --format '{{{{.Id}}}}' $image)
-    docker rmi 127.0.0.1:{port}/library/$name:check >/dev/null
+    docker rmi {NAME}:{port}/library/$name:check >/dev/null
 done
-docker logout 127.0.0.1:{port} >/dev/null"
+docker logout {NAME}:{port} >/dev/null"
     );
     let pushed = match node.root(&script) {
         Ok(pushed) if !pushed.is_empty() => pushed,
@@ -101,14 +105,21 @@ docker logout 127.0.0.1:{port} >/dev/null"
 fn pulled(line: &str, port: u16, password: &str) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let (name, id) = line.split_once(' ').unwrap();
-    Cmd::program("skopeo")
+    // In a namespace where the name leads here too.
+    let hosts = dir.path().join("hosts");
+    std::fs::write(&hosts, format!("127.0.0.1 {NAME}\n")).unwrap();
+    let with_hosts = "mount --bind \"$0\" /etc/hosts && exec skopeo \"$@\"";
+    Cmd::program("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", with_hosts])
+        .arg(&hosts)
         .args(["copy", "--quiet", "--src-tls-verify=false", "--src-creds", &format!("admin:{password}")])
-        .arg(format!("docker://127.0.0.1:{port}/library/{name}:check"))
-        .arg(format!("dir:{}", dir.path().display()))
+        .arg(format!("docker://{NAME}:{port}/library/{name}:check"))
+        .arg(format!("dir:{}", dir.path().join("image").display()))
         .run()
         .map_err(|error| format!("{error:#}"))?;
-    let json =
-        |name: &str| -> Value { serde_json::from_slice(&std::fs::read(dir.path().join(name)).unwrap()).unwrap() };
+    let json = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(dir.path().join("image").join(name)).unwrap()).unwrap()
+    };
     let manifest = json("manifest.json");
     let hex = |value: &Value| value.as_str().unwrap().trim_start_matches("sha256:").to_owned();
     if manifest["config"]["digest"] != id {
@@ -118,7 +129,7 @@ fn pulled(line: &str, port: u16, password: &str) -> Result<(), String> {
     let layers = manifest["layers"].as_array().unwrap();
     let found = layers.iter().map(|layer| {
         let mut bytes = Vec::new();
-        let file = File::open(dir.path().join(hex(&layer["digest"]))).unwrap();
+        let file = File::open(dir.path().join("image").join(hex(&layer["digest"]))).unwrap();
         GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
         Value::from(format!("sha256:{}", Digest::of(&bytes)))
     });
