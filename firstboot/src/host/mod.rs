@@ -23,6 +23,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 use rustix::fs::IFlags;
@@ -57,6 +58,12 @@ impl Host {
     /// Whether this is a directory that looks like a machine.
     pub(crate) fn is_test(&self) -> bool {
         self.root != Path::new("/")
+    }
+
+    /// What the clock says: since 1970.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it; nothing here is an artifact")]
+    pub(crate) fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     /// A path of the machine as a path of ours.
@@ -159,6 +166,11 @@ impl Host {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether `path` itself is a link.
+    pub(crate) fn is_link(&self, path: &Path) -> bool {
+        fs::symlink_metadata(self.below(path)).is_ok_and(|metadata| metadata.is_symlink())
     }
 
     /// Removes a file; that there is none is no error.

@@ -19,6 +19,8 @@ pub(crate) struct DatabaseState {
     pub(crate) in_use: bool,
     /// How the user's password is checked there, such as `mysql_native_password`.
     pub(crate) method: String,
+    /// What its clock says: seconds since 1970.
+    pub(crate) clock: u64,
 }
 
 /// Which tables are there.
@@ -70,7 +72,11 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Faul
         }
         in_use |= !connection.rows(&format!("SELECT 1 FROM {table} LIMIT 1"))?.is_empty();
     }
-    Ok(DatabaseState { server: connection.version.clone(), schema, in_use, method: connection.method.clone() })
+    let clock = connection.rows("SELECT UNIX_TIMESTAMP()")?;
+    let clock = clock.first().and_then(|row| cell(row, 0)?.parse().ok());
+    let clock = clock.ok_or_else(|| connection.service().server("it does not tell the time"))?;
+    let (server, method) = (connection.version.clone(), connection.method.clone());
+    Ok(DatabaseState { server, schema, in_use, method, clock })
 }
 
 /// The schema, and the names of the tables.
@@ -191,7 +197,7 @@ mod tests {
             ("v1.1.2", Schema::Foreign, Some("not all of Harbor's")),
         ] {
             let method = auth::NATIVE.to_owned();
-            let state = DatabaseState { server: "x".into(), schema, in_use: false, method };
+            let state = DatabaseState { server: "x".into(), schema, in_use: false, method, clock: 0 };
             match (fits(version, &state), expected) {
                 (Ok(()), None) => {}
                 (Err(said), Some(expected)) => assert!(said.contains(expected), "{said}"),

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 #[cfg(test)]
-use self::{database::DatabaseState, redis::RedisState};
+use self::redis::RedisState;
 pub(crate) use self::{
-    database::{Schema, connect, fits, inspect},
+    database::{DatabaseState, Schema, connect, fits, inspect},
     initialise::initialise,
     redis::check,
 };

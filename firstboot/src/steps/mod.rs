@@ -11,6 +11,7 @@ pub(crate) mod proof;
 mod ready;
 mod runner;
 mod secrets;
+mod served;
 mod start;
 mod storage;
 
@@ -56,6 +57,7 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
     let secrets = secrets.resolved;
     let share = runner.step("storage", |_| storage::prepare(host, &config, &secrets, &instance))?;
     let database = runner.step("preflight", |_| preflight::check(host, &config, &secrets, &bundle, &instance))?;
+    runner.degraded(&database.doubts);
     let data = format!("{}/data", share.mountpoint);
     let shared = runner.step("certificates", |_| {
         certificates::settle(host, &config, &secrets, &bundle, &instance, &database, &share)

@@ -7,7 +7,7 @@ use crate::configure::LOCAL;
 use crate::host::Host;
 use crate::host::dial::Patience;
 use crate::host::journal;
-use crate::preflight::{self, Fault, Schema};
+use crate::preflight::{self, DatabaseState, Fault, Schema};
 use crate::secrets::Resolved;
 use crate::trouble::Trouble;
 use contract::schema::{self, NodeConfig, Redis, Service};
@@ -16,7 +16,15 @@ use contract::schema::{self, NodeConfig, Redis, Service};
 pub(super) struct Database {
     /// Whether it knows repositories.
     pub(super) used: bool,
+    /// What is no reason not to start, but to be told, in words.
+    pub(super) doubts: Vec<String>,
 }
+
+/// The registry forgives so much between the clock of who signs a token and its own (Docker's distribution 2.6,
+/// `registry/auth/token/token.go`).
+const FORGIVEN: u64 = 60;
+/// A clock that is so far off has not been set.
+const UNSET: u64 = 24 * 3600;
 
 /// Bundles that bring the schema have it there (1.4 and 1.5).
 const SCRIPT: &str = "ha/registry.sql";
@@ -29,24 +37,44 @@ pub(super) fn check(
     bundle: &Bundle,
     instance: &str,
 ) -> Result<Database, Trouble> {
+    let mut doubts = Vec::new();
     let used = match &config.database {
-        Service::External(database) => check_database(host, database, secrets, bundle)?,
+        Service::External(database) => {
+            let state = check_database(host, database, secrets, bundle)?;
+            doubts.extend(clocks(host.now().as_secs(), state.clock)?);
+            state.in_use
+        }
         // Its container has made its own tables if it ever ran, and starts with Harbor.
         Service::Bundled => host.exists(&Path::new(LOCAL).join("database/mysql")),
     };
     if let Service::External(redis) = &config.redis {
         check_redis(host, redis, secrets, instance)?;
     }
-    Ok(Database { used })
+    Ok(Database { used, doubts })
 }
 
-/// Whether the database knows repositories.
+/// Compares this node's clock with the database's, which is every node's: a token's times are those of the node that signs it.
+fn clocks(here: u64, there: u64) -> Result<Option<String>, Trouble> {
+    let apart = here.abs_diff(there);
+    if apart <= FORGIVEN {
+        return Ok(None);
+    }
+    let side = if here > there { "ahead of" } else { "behind" };
+    let length = if apart >= UNSET { format!("{} days", apart / UNSET) } else { format!("{apart} s") };
+    let message = format!("this node's clock is {length} {side} the database server's");
+    if apart < UNSET {
+        return Ok(Some(format!("{message}: other nodes may refuse the tokens of this one (timedatectl)")));
+    }
+    Err(Trouble::passing(message).hint("set the one that is wrong; here: timedatectl"))
+}
+
+/// The database, which this Harbor can use.
 fn check_database(
     host: &Host,
     database: &schema::Database,
     secrets: &Resolved,
     bundle: &Bundle,
-) -> Result<bool, Trouble> {
+) -> Result<DatabaseState, Trouble> {
     let mut connection = preflight::connect(host, database, secrets, Patience::default()).map_err(told)?;
     let mut state = preflight::inspect(&mut connection).map_err(told)?;
     if state.schema == Schema::Empty && database.initialise {
@@ -68,7 +96,7 @@ fn check_database(
     preflight::fits(bundle.version.as_str(), &state).map_err(misfit)?;
     let use_of = if state.in_use { "in use" } else { "not used yet" };
     journal::say(&format!("database: server {}, {use_of}", state.server));
-    Ok(state.in_use)
+    Ok(state)
 }
 
 fn check_redis(host: &Host, redis: &Redis, secrets: &Resolved, instance: &str) -> Result<(), Trouble> {
@@ -87,5 +115,19 @@ fn told(fault: Fault) -> Trouble {
     match advice {
         Some(advice) => trouble.hint(advice),
         None => trouble,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_that_are_apart() {
+        assert_eq!(clocks(1000, 1060), Ok(None));
+        let doubt = clocks(1061, 1000).unwrap().unwrap();
+        assert!(doubt.starts_with("this node's clock is 61 s ahead of the database server's: other nodes"), "{doubt}");
+        let trouble = clocks(0, 1_767_225_600).unwrap_err();
+        assert!(trouble.passing && trouble.message.contains("20454 days behind"), "{trouble}");
     }
 }

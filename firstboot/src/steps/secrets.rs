@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::served;
 use crate::host::Host;
 use crate::host::journal;
 use crate::secrets::{Answers, Decision, Kept, Resolved, SecretError, decide, resolve_all};
@@ -27,12 +28,13 @@ pub(super) fn resolve(
     for line in unusable.iter().chain(&attempt.warnings) {
         journal::say(&format!("warning: {line}"));
     }
-    let (resolved, reasons) = match decide(&attempt.errors, &kept, waited) {
+    let (resolved, mut reasons) = match decide(&attempt.errors, &kept, waited) {
         Decision::Fresh => (attempt.resolved, Vec::new()),
         Decision::Kept { reasons } => (kept.fill(&attempt), reasons),
         Decision::Wait => return Err(told(&attempt.errors, true)),
         Decision::Fail => return Err(told(&attempt.errors, false)),
     };
+    reasons.extend(served::check(config, &resolved, host.now())?);
     let written = Kept::write(host, instance, config, &resolved);
     written.map_err(|error| Trouble::passing(format!("/var/lib/habuild/instance: secrets cannot be kept: {error}")))?;
     Ok(Outcome { resolved, reasons })

@@ -68,6 +68,10 @@ fn mount(host: &Host, share: &Cephfs, place: &str, key: &str) -> Result<(), Trou
     let old = host.read(Path::new(FSTAB)).map_err(|error| Trouble::passing(format!("{FSTAB}: {error}")))?;
     let old = String::from_utf8(old.bytes)
         .map_err(|_| Trouble::lasting(format!("{FSTAB}: is not UTF-8")).hint("mend it by hand"))?;
+    let mounted = proof::is_mounted(host, place);
+    if !mounted {
+        free(host, Path::new(place))?;
+    }
     let line = fstab::line(share, place, recovers(host));
     let new = fstab::with_block(&old, Some(&line)).map_err(|what| Trouble::lasting(format!("{FSTAB}: {what}")))?;
     let mut changed = host.write(Path::new(FSTAB), new.as_bytes(), 0o644).map_err(|error| written(FSTAB, error))?;
@@ -76,7 +80,7 @@ fn mount(host: &Host, share: &Cephfs, place: &str, key: &str) -> Result<(), Trou
     if changed {
         systemctl(host, &["daemon-reload"])?;
     }
-    if proof::is_mounted(host, place) {
+    if mounted {
         // It may be an older line's mount: of another directory, or with another client.
         if changed {
             systemctl(host, &["restart", &unit]).map_err(|trouble| explained(share, &unit, trouble))?;
@@ -89,6 +93,29 @@ fn mount(host: &Host, share: &Cephfs, place: &str, key: &str) -> Result<(), Trou
     // What failed before counts against the unit's limit of starts.
     let _ = systemctl(host, &["reset-failed", &unit]);
     systemctl(host, &["start", &unit]).map_err(|trouble| explained(share, &unit, trouble))
+}
+
+/// Whether the mountpoint is nobody else's: a share mounted there would lie elsewhere, or hide what is there.
+fn free(host: &Host, at: &Path) -> Result<(), Trouble> {
+    let shown = at.display();
+    let looked = |error: std::io::Error| Trouble::passing(format!("{shown}: cannot be looked at: {error}"));
+    let elsewhere = "or name another storage.cephfs.mountpoint";
+    if host.is_link(at) {
+        let message = format!("the mountpoint {shown} is a link: the share would lie where it leads");
+        return Err(Trouble::lasting(message).hint(format!("remove the link, {elsewhere}")));
+    }
+    if !host.exists(at) {
+        return Ok(());
+    }
+    if host.is_mountpoint(at).map_err(looked)? {
+        let message = format!("the mountpoint {shown} has another file system than a CephFS mounted on it");
+        return Err(Trouble::lasting(message).hint(format!("unmount it, {elsewhere}")));
+    }
+    if !host.is_empty(at).map_err(|error| Trouble::lasting(format!("the mountpoint {shown}: {error}")))? {
+        let message = format!("the mountpoint {shown} is not empty: the share would hide what is there");
+        return Err(Trouble::lasting(message).hint(format!("move that away, {elsewhere}")));
+    }
+    Ok(())
 }
 
 fn explained(share: &Cephfs, unit: &str, trouble: Trouble) -> Trouble {
@@ -128,4 +155,41 @@ fn recovers(host: &Host) -> bool {
 pub(crate) fn systemctl(host: &Host, args: &[&str]) -> Result<(), Trouble> {
     let run = host.command("systemctl").args(args).time(MOUNT_TIME).run();
     run.map(|_| ()).map_err(|error| Trouble::passing(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_mountpoint_is_nobody_elses() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        for directory in ["mnt/empty", "mnt/used", "srv"] {
+            fs::create_dir_all(root.path().join(directory)).unwrap();
+        }
+        fs::write(root.path().join("mnt/used/precious"), "x").unwrap();
+        fs::write(root.path().join("mnt/file"), "x").unwrap();
+        std::os::unix::fs::symlink("/srv", root.path().join("mnt/link")).unwrap();
+        for (place, expected) in [
+            ("/mnt/absent", None),
+            ("/mnt/empty", None),
+            ("/mnt/used", Some("is not empty: the share would hide what is there (move that away")),
+            ("/mnt/file", Some("Not a directory")),
+            ("/mnt/link", Some("is a link: the share would lie where it leads (remove the link")),
+        ] {
+            match (free(&host, Path::new(place)), expected) {
+                (Ok(()), None) => {}
+                (Err(trouble), Some(words)) => {
+                    assert!(trouble.to_string().contains(words) && !trouble.passing, "{trouble}");
+                }
+                (outcome, _) => panic!("{place}: {outcome:?}"),
+            }
+        }
+        // /proc is mounted on every machine that runs this.
+        let machine = Host::new(Path::new("/"));
+        let trouble = free(&machine, Path::new("/proc")).unwrap_err();
+        assert!(trouble.message.contains("another file system than a CephFS"), "{trouble}");
+    }
 }
