@@ -8,11 +8,11 @@ VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
-.PHONY: help image test test-vm lab check setup setup-tests build firstboot stand-in vm-images bench bench-bundle bench-readme clean
+.PHONY: help image test test-vm lab check setup setup-tests build firstboot stand-in vm-images bench bench-bundle bench-agent bench-readme clean
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
-	@echo 'make test     every test but the long boots (25 minutes on 2 cores)'
+	@echo 'make test     every test but the long boots (20 minutes on 2 cores)'
 	@echo 'make test-vm  every boot'
 	@echo 'make lab      a cluster in namespaces: real Ceph, MariaDB, Redis, and two nodes'
 	@echo 'make check    what is quick: format, lints, documentation, pure tests'
@@ -78,8 +78,12 @@ bench: firstboot stand-in
 bench-bundle:
 	HABUILD_BENCH=bundle cargo bench --quiet --package habuild --bench bench
 
+# On an emulated node (15 minutes).
+bench-agent: setup-tests vm-images
+	HABUILD_BENCH=agent HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) cargo bench --quiet --package habuild --bench bench
+
 bench-readme:
-	@for name in table bundle; do test ! -f target/bench/$$name.md || \
+	@for name in table bundle agent; do test ! -f target/bench/$$name.md || \
 	sed -i -e "/<!-- bench:$$name -->/,/<!-- bench:end -->/{//!d}" \
 	       -e "/<!-- bench:$$name -->/r target/bench/$$name.md" README.md; done
 
