@@ -5,11 +5,14 @@
 //!
 //! With `HABUILD_NEW_IMAGE`, and `HABUILD_OLD_IMAGE` to compare with, it boots these images instead; with
 //! `HABUILD_LOAD_IMAGE` it boots that one with its images in Docker's store, and with `docker load` first. With
-//! `HABUILD_BENCH=bundle` (`make bench-bundle`) it measures what a Harbor bundle costs.
+//! `HABUILD_BENCH=bundle` (`make bench-bundle`) it measures what a Harbor bundle costs, with `HABUILD_BENCH=agent`
+//! (`make bench-agent`) what the first-boot agent costs on a node. `HABUILD_RUNS` is how often each is measured.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a bench fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock and runs what it measures")]
 
+#[path = "bench/agent.rs"]
+mod agent;
 #[path = "bench/archives.rs"]
 mod archives;
 #[path = "kit/boot.rs"]
@@ -24,6 +27,9 @@ mod bundles;
 mod dockerd;
 #[path = "bench/load.rs"]
 mod load;
+#[path = "kit/machine.rs"]
+#[allow(dead_code, reason = "the bench drives one node, and needs less of it than the tests")]
+mod machine;
 #[path = "kit/places.rs"]
 mod places;
 #[path = "kit/server.rs"]
@@ -39,6 +45,7 @@ use habuild::sys::cmd::{Cmd, Tool};
 
 use places::{Place, copy_project, habuild, project, run};
 
+/// So often is each side measured, if `HABUILD_RUNS` says nothing else.
 const RUNS: usize = 3;
 const FORMATS: &str = "raw,qcow2";
 
@@ -46,26 +53,34 @@ fn main() {
     if bundles::baked() {
         return;
     }
-    if std::env::var_os("HABUILD_BENCH").is_some_and(|part| part == "bundle") {
+    let runs = std::env::var("HABUILD_RUNS").map_or(RUNS, |runs| runs.parse().expect("HABUILD_RUNS is a number"));
+    let part = std::env::var("HABUILD_BENCH").unwrap_or_default();
+    if part == "agent" {
+        let table = agent::table();
+        print!("{table}");
+        fs::write(project().join("target/bench/agent.md"), table).unwrap();
+        return;
+    }
+    if part == "bundle" {
         let at = project().join("target/bench");
-        let table = bundles::table(&at, RUNS);
+        let table = bundles::table(&at, runs);
         print!("{table}");
         fs::write(at.join("bundle.md"), table).unwrap();
         return;
     }
     if let Some(images) = boots::images() {
-        print!("{}", boots::table(&images, RUNS));
+        print!("{}", boots::table(&images, runs));
         return;
     }
     if let Some(image) = load::image() {
-        print!("{}", load::table(&image, RUNS));
+        print!("{}", load::table(&image, runs));
         return;
     }
     let bench = Bench::prepare();
     let repository = bench.repository();
     let mut times = Times::default();
-    for run in 0..RUNS {
-        println!("run {} of {RUNS}", run + 1);
+    for run in 0..runs {
+        println!("run {} of {runs}", run + 1);
         bench.forget_layers();
         times.cold.push(bench.image("qcow2"));
         times.qcow2.push(bench.seconds_of("qcow2"));
@@ -75,7 +90,7 @@ fn main() {
         times.tar.push(bench.mmdebstrap(&repository));
         times.qemu_img.push(bench.qemu_img());
     }
-    let table = times.table(bench.size("out/harbor-node.qcow2"), bench.size("converted.qcow2"));
+    let table = times.table(runs, bench.size("out/harbor-node.qcow2"), bench.size("converted.qcow2"));
     print!("{table}");
     fs::write(bench.path("table.md"), table).unwrap();
     // Gigabytes that nobody needs afterwards; the package cache makes the next run quick.
@@ -96,7 +111,7 @@ struct Times {
 }
 
 impl Times {
-    fn table(&self, ours: u64, theirs: u64) -> String {
+    fn table(&self, runs: usize, ours: u64, theirs: u64) -> String {
         let (tar, convert) = (median(&self.tar), median(&self.qemu_img));
         let row = |what: &str, times: &[f64], than: f64| {
             let time = median(times);
@@ -111,7 +126,7 @@ impl Times {
         table += &row("qcow2 export of the same disk", &self.qcow2, convert);
         let mib = |bytes: u64| bytes / (1 << 20);
         table +=
-            &format!("\nqcow2: {} MiB, by `qemu-img convert -c` {} MiB. Median of {RUNS} runs", mib(ours), mib(theirs));
+            &format!("\nqcow2: {} MiB, by `qemu-img convert -c` {} MiB. Median of {runs} runs", mib(ours), mib(theirs));
         table += &format!(" on {} processors.\n", std::thread::available_parallelism().unwrap());
         table
     }
