@@ -59,8 +59,9 @@ test-vm: setup-tests vm-images
 # In namespaces of its own, which end with everything in them.
 lab: setup-lab vm-images
 	cargo test --quiet --package habuild --features vm --test lab --no-run
-	HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc \
-	cargo test --quiet --offline --package habuild --features vm --test lab
+	for image in $(VM_NOBLE) $(VM_BOOKWORM); do HABUILD_LAB_IMAGE=$(CURDIR)/$$image \
+	unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc \
+	cargo test --quiet --offline --package habuild --features vm --test lab || exit 1; done
 
 setup-lab:
 	@sh tests/setup.sh lab

@@ -1,4 +1,5 @@
-//! A cluster in a namespace: real Ceph, MariaDB and Redis, and nodes that boot from the one image. `make lab` runs it.
+//! A cluster in a namespace: real Ceph, MariaDB and Redis, and nodes that boot from the one image,
+//! which `HABUILD_LAB_IMAGE` names. `make lab` runs it, once for each release.
 //!
 //! One test, one story: machines are emulated and boot for minutes, so what they are booted for is done in turn.
 

@@ -55,7 +55,7 @@ pub(crate) fn start(config: &Config<'_>) -> Node {
     for (path, content) in files {
         more += &format!("  - {{path: {path}, permissions: '0600', content: {}}}\n", quoted(&content));
     }
-    Node::start(&image("HABUILD_VM_NOBLE"), Firmware::Bios, &more, &[Forward { host: 0, guest: PORT }])
+    Node::start(&image("HABUILD_LAB_IMAGE"), Firmware::Bios, &more, &[Forward { host: 0, guest: PORT }])
 }
 
 pub(crate) fn front_end(node: &Node) -> FrontEnd {
