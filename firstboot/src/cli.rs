@@ -58,6 +58,9 @@ enum Command {
         /// That the share is mounted, is this cluster's, and can be written
         #[arg(long, required_unless_present = "images")]
         share: bool,
+        /// The share alone, before this node has come to terms with it
+        #[arg(long, hide = true, requires = "share")]
+        unsettled: bool,
         /// That Docker's store holds the container images that were baked
         #[arg(long)]
         images: bool,
@@ -119,12 +122,13 @@ pub(crate) fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Show { place, json } => show(&Host::new(&place.root), &place.config, json),
         Command::Status { machine, json, wait } => status(&Host::new(&machine.root), json, wait),
-        Command::Check { machine, share, images } => {
+        Command::Check { machine, share, unsettled, images } => {
             let host = Host::new(&machine.root);
+            let wanted = if unsettled { proof::For::Agent } else { proof::For::Harbor };
             match (share, images) {
-                (true, true) => check_share(&host).and_then(|()| check_images(&host)),
+                (true, true) => check_share(&host, wanted).and_then(|()| check_images(&host)),
                 (_, true) => check_images(&host),
-                _ => check_share(&host),
+                _ => check_share(&host, wanted),
             }
             .map_or_else(|code| code, |()| ExitCode::SUCCESS)
         }
@@ -159,8 +163,9 @@ fn cloud_init_stage(stage: Stage) -> ExitCode {
 }
 
 /// Exit code 1: it may pass; 2: it will not.
-fn check_share(host: &Host) -> Result<(), ExitCode> {
-    proof::Expected::recorded(host).and_then(|expected| proof::prove(host, &expected)).map_err(|trouble| said(&trouble))
+fn check_share(host: &Host, wanted: proof::For) -> Result<(), ExitCode> {
+    let expected = proof::Expected::recorded(host);
+    expected.and_then(|expected| proof::prove(host, &expected, wanted)).map_err(|trouble| said(&trouble))
 }
 
 fn check_images(host: &Host) -> Result<(), ExitCode> {
@@ -224,7 +229,7 @@ fn status(host: &Host, as_json: bool, wait: bool) -> ExitCode {
         status.text(harbor.as_ref())
     };
     match print(&text) {
-        Ok(()) => ExitCode::from(status.exit_code()),
+        Ok(()) => ExitCode::from(status.exit_code(harbor.as_ref())),
         Err(code) => code,
     }
 }

@@ -105,13 +105,16 @@ impl Status {
         self.steps.iter_mut().find(|step| step.name == name)
     }
 
-    /// cloud-init's exit codes: 0 fine or under way, 1 failed for good, 2 something needs a look.
-    pub(crate) fn exit_code(&self) -> u8 {
+    /// cloud-init's exit codes: 0 fine or under way, 1 failed for good, 2 something needs a look, be it that Harbor, once
+    /// ready, waits for something now.
+    pub(crate) fn exit_code(&self, harbor: Option<&state::State>) -> u8 {
         let retrying = self.steps.iter().any(|step| step.state == StepState::Retrying);
+        let waits = harbor.is_some_and(|harbor| harbor.message.is_some());
         match self.state {
             State::Failed => 1,
             State::Degraded => 2,
             State::Starting if retrying => 2,
+            State::Ready if waits => 2,
             State::Starting | State::Ready | State::Idle => 0,
         }
     }
@@ -172,15 +175,20 @@ mod tests {
     #[test]
     fn exit_codes_are_cloud_inits() {
         let mut status = Status::default();
-        assert_eq!(status.exit_code(), 0);
+        assert_eq!(status.exit_code(None), 0);
         if let Some(step) = status.step("storage") {
             step.state = StepState::Retrying;
         }
-        assert_eq!(status.exit_code(), 2);
+        assert_eq!(status.exit_code(None), 2);
         for (state, code) in [(State::Ready, 0), (State::Degraded, 2), (State::Failed, 1), (State::Idle, 0)] {
             status.state = state;
-            assert_eq!(status.exit_code(), code);
+            assert_eq!(status.exit_code(None), code);
         }
+        let mut harbor = state::State::default();
+        status.state = State::Ready;
+        assert_eq!(status.exit_code(Some(&harbor)), 0);
+        harbor.message = Some("the share does not answer".to_owned());
+        assert_eq!(status.exit_code(Some(&harbor)), 2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use decide::{Decision, Seen, Told, decide};
 pub(crate) use secrets::{SharedSecrets, sha256};
-use stamp::Stamp;
+pub(crate) use stamp::Stamp;
 
 use crate::host::Host;
 use crate::trouble::Trouble;
@@ -123,10 +123,10 @@ pub(crate) fn settle(host: &Host, node: &Node<'_>) -> Result<Settled, Trouble> {
     Err(Trouble::passing(format!("{}/{DIRECTORY}: changes each time it is looked at", node.share)))
 }
 
-/// The cluster that the share's stamp names.
-pub(crate) fn cluster(share: &Path) -> Result<Option<String>, String> {
+/// The share's highest stamp.
+pub(crate) fn stamp(share: &Path) -> Result<Option<Stamp>, String> {
     let highest = stamp::highest(&share.join(DIRECTORY)).map_err(|error| format!("{DIRECTORY}: {error}"))?;
-    Ok(highest?.map(|(_, stamp)| stamp.cluster))
+    Ok(highest?.map(|(_, stamp)| stamp))
 }
 
 /// SHA-256 over the secrets' text, by which nodes can be compared without telling a secret.

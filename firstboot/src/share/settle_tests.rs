@@ -31,7 +31,7 @@ fn the_first_makes_what_the_second_adopts() {
     let second = settle(&host(), &Node { instance: "i-2", database_used: true, ..node(share) }).unwrap();
     assert_eq!(second.how, ["adopted the cluster's secrets"]);
     assert!(first.secrets == second.secrets);
-    assert_eq!(cluster(dir.path()), Ok(Some("hub".to_owned())));
+    assert_eq!(stamp(dir.path()).unwrap().unwrap().cluster, "hub");
     let mut names: Vec<_> =
         fs::read_dir(dir.path().join(DIRECTORY)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();

@@ -26,7 +26,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn new(cluster: &str, harbor: &str, instance: &str, secrets: &str) -> Self {
+    pub(crate) fn new(cluster: &str, harbor: &str, instance: &str, secrets: &str) -> Self {
         let [cluster, harbor, instance, secrets] = [cluster, harbor, instance, secrets].map(str::to_owned);
         Self { schema: SCHEMA, cluster, harbor, instance, secrets }
     }

@@ -1,7 +1,7 @@
 //! Step `certificates`: what every node must have alike, from the share or from the node config.
 
 use super::preflight::Database;
-use super::proof::Expected;
+use super::proof::{Expected, Terms};
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::host::journal;
@@ -10,7 +10,7 @@ use crate::share::{self, Node, SharedSecrets, TOKEN_KEY_BITS};
 use crate::trouble::Trouble;
 use contract::schema::{NodeConfig, SharedSecrets as Source};
 
-/// Settles with the share; from then on each proof of the share asks for its stamp.
+/// Settles with the share; from then on Harbor may run, as long as the share's stamp says the same.
 pub(super) fn settle(
     host: &Host,
     config: &NodeConfig,
@@ -42,7 +42,7 @@ pub(super) fn settle(
     for line in &settled.how {
         journal::say(line);
     }
-    let expected = Expected { cluster: Some(config.cluster.clone()), ..expected.clone() };
-    expected.record(host)?;
+    let terms = Terms { harbor: bundle.version.to_string(), secrets: share::digest(&settled.secrets)? };
+    Expected { settled: Some(terms), ..expected.clone() }.record(host)?;
     Ok(settled.secrets)
 }

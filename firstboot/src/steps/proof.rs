@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
+use crate::share::Stamp;
 use crate::trouble::{Trouble, WRONG};
 
 /// What is to be proved in this boot; written by the step `storage`, gone with the boot.
@@ -33,8 +34,29 @@ pub(crate) struct Expected {
     pub(crate) cephfs: bool,
     /// Names the file that this node writes.
     pub(crate) instance: String,
-    /// Once the stamp is known: which cluster it must name.
-    pub(crate) cluster: Option<String>,
+    /// Which cluster a stamp must name.
+    pub(crate) cluster: String,
+    /// What the highest stamp must say besides, once this node has come to terms with the share.
+    pub(crate) settled: Option<Terms>,
+}
+
+/// What a node and its share agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Terms {
+    /// The version of Harbor.
+    pub(crate) harbor: String,
+    /// SHA-256 of the shared secrets' text.
+    pub(crate) secrets: String,
+}
+
+/// What the share is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Harbor's containers: there must be terms, and the stamp must say the same.
+    Harbor,
+    /// The agent, which is about to come to terms with it.
+    Agent,
 }
 
 impl Expected {
@@ -48,6 +70,13 @@ impl Expected {
         write().map_err(|error| Trouble::passing(format!("{EXPECTED} cannot be written: {error}")))
     }
 
+    /// The same, but where all that is expected was written down before, the terms stay: an agent that starts anew does
+    /// not disturb a Harbor that runs.
+    pub(crate) fn record_unless_settled(&self, host: &Host) -> Result<(), Trouble> {
+        let before = Self::recorded(host).map(|before| Self { settled: None, ..before });
+        if before.as_ref() == Ok(self) { Ok(()) } else { self.record(host) }
+    }
+
     /// What was written down.
     pub(crate) fn recorded(host: &Host) -> Result<Self, Trouble> {
         let content = host.read(Path::new(EXPECTED)).map_err(|error| {
@@ -59,7 +88,7 @@ impl Expected {
 }
 
 /// Proves it, in this process.
-pub(crate) fn prove(host: &Host, expected: &Expected) -> Result<(), Trouble> {
+pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<(), Trouble> {
     let at = Path::new(&expected.mountpoint);
     let shown = &expected.mountpoint;
     let failed = |what: &str, error: std::io::Error| Trouble::passing(format!("{shown}: {what}: {error}"));
@@ -72,15 +101,8 @@ pub(crate) fn prove(host: &Host, expected: &Expected) -> Result<(), Trouble> {
             return Err(Trouble::passing(format!("{shown}: lies in a CephFS, but nothing is mounted there")));
         }
     }
-    if let Some(cluster) = &expected.cluster {
-        let found =
-            crate::share::cluster(&host.below(at)).map_err(|error| Trouble::passing(format!("{shown}: {error}")))?;
-        if found.as_ref() != Some(cluster) {
-            let found = found.map_or("no stamp".to_owned(), |found| format!("the stamp of cluster {found:?}"));
-            let message = format!("{shown}: holds {found}, and this node belongs to {cluster:?}");
-            return Err(Trouble::lasting(message).hint("check storage.cephfs.path"));
-        }
-    }
+    let stamp = crate::share::stamp(&host.below(at)).map_err(|error| Trouble::passing(format!("{shown}: {error}")))?;
+    fits(expected, stamp.as_ref(), wanted)?;
     let ours = at.join(".habuild");
     host.make_directory(&ours, 0o700).map_err(|error| failed("cannot be written", error))?;
     let file = ours.join(format!("node-{}", expected.instance));
@@ -93,13 +115,49 @@ pub(crate) fn prove(host: &Host, expected: &Expected) -> Result<(), Trouble> {
     host.remove(&file).map_err(|error| failed("cannot be written", error))
 }
 
+/// Whether the highest stamp is what it must be.
+fn fits(expected: &Expected, stamp: Option<&Stamp>, wanted: For) -> Result<(), Trouble> {
+    let Expected { mountpoint: shown, cluster, settled, .. } = expected;
+    if let Some(stamp) = stamp.filter(|stamp| stamp.cluster != *cluster) {
+        let message = format!("{shown}: belongs to cluster {:?}, and this node to {cluster:?}", stamp.cluster);
+        return Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"));
+    }
+    let terms = match (settled, wanted) {
+        (_, For::Agent) => return Ok(()),
+        (Some(terms), For::Harbor) => terms,
+        (None, For::Harbor) => {
+            let message = format!("{shown}: this node has not come to terms with its share yet");
+            return Err(Trouble::passing(message).hint("habuild-firstboot status says what it waits for"));
+        }
+    };
+    let Some(stamp) = stamp else {
+        let message = format!("{shown}: holds no stamp any more, and this node belongs to {cluster:?}");
+        return Err(Trouble::lasting(message).hint("check storage.cephfs.path: it may be another directory now"));
+    };
+    if stamp.harbor != terms.harbor {
+        let Stamp { harbor, instance, .. } = stamp;
+        let message = format!(
+            "{shown}: cluster {cluster:?} runs Harbor {harbor} since {instance} upgraded it, and this node holds {}",
+            terms.harbor
+        );
+        return Err(Trouble::lasting(message).hint(format!("replace this node: boot an image with Harbor {harbor}")));
+    }
+    if stamp.secrets != terms.secrets {
+        let message = format!("{shown}: a share of cluster {cluster:?}, but with other secrets than this node's");
+        return Err(Trouble::lasting(message).hint("is it another Ceph, or a share that was made anew?"));
+    }
+    Ok(())
+}
+
 /// Has a child of ours prove what is recorded.
-pub(crate) fn ask(host: &Host) -> Result<(), Trouble> {
+pub(crate) fn ask(host: &Host, wanted: For) -> Result<(), Trouble> {
     // Tests run below another root, where there is no share that hangs.
     if host.is_test() {
-        return prove(host, &Expected::recorded(host)?);
+        return prove(host, &Expected::recorded(host)?, wanted);
     }
-    let asked = host.command("/proc/self/exe").args(["check", "--share"]).time(PATIENCE).run();
+    let check = ["check", "--share", "--unsettled"];
+    let args = if wanted == For::Agent { &check[..] } else { &check[..2] };
+    let asked = host.command("/proc/self/exe").args(args).time(PATIENCE).run();
     match asked {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some(WRONG.into()) => Err(Trouble::lasting(error.said())),
@@ -150,16 +208,57 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
         std::fs::create_dir_all(root.path().join("srv/share")).unwrap();
-        let expected =
-            Expected { mountpoint: "/srv/share".to_owned(), cephfs: true, instance: "i-1".to_owned(), cluster: None };
-        let trouble = prove(&host, &expected).unwrap_err();
+        let expected = Expected { cephfs: true, ..expected() };
+        let trouble = prove(&host, &expected, For::Agent).unwrap_err();
         assert!(trouble.passing && trouble.message.contains("the share is not mounted"), "{trouble}");
         assert!(!root.path().join("srv/share/.habuild").exists(), "nothing is written before the proof");
-        prove(&host, &Expected { cephfs: false, ..expected.clone() }).unwrap();
+        prove(&host, &Expected { cephfs: false, ..expected }, For::Agent).unwrap();
         let left = std::fs::read_dir(root.path().join("srv/share/.habuild")).unwrap().count();
         assert_eq!(left, 0);
-        let wrong = Expected { cephfs: false, cluster: Some("hub".to_owned()), ..expected };
-        let trouble = prove(&host, &wrong).unwrap_err();
-        assert!(trouble.message.contains("no stamp"), "{trouble}");
+    }
+
+    fn expected() -> Expected {
+        Expected {
+            mountpoint: "/srv/share".to_owned(),
+            cephfs: false,
+            instance: "i-1".to_owned(),
+            cluster: "hub".to_owned(),
+            settled: None,
+        }
+    }
+
+    #[test]
+    fn what_a_stamp_must_say() {
+        let settled =
+            Expected { settled: Some(Terms { harbor: "v1.1.2".to_owned(), secrets: "aa".to_owned() }), ..expected() };
+        let stamp = |cluster, harbor, secrets| Some(Stamp::new(cluster, harbor, "i-7", secrets));
+        let good = stamp("hub", "v1.1.2", "aa");
+        let newer = stamp("hub", "v1.2.0", "aa");
+        for (expected, stamp, agent, harbor) in [
+            (&expected(), &None, "", "has not come to terms"),
+            (&expected(), &good, "", "has not come to terms"),
+            (&expected(), &newer, "", "has not come to terms"),
+            (&settled, &good, "", ""),
+            (&settled, &None, "", "holds no stamp any more"),
+            (
+                &settled,
+                &newer,
+                "",
+                "runs Harbor v1.2.0 since i-7 upgraded it, and this node holds v1.1.2 (replace this",
+            ),
+            (&settled, &stamp("hub", "v1.1.2", "bb"), "", "with other secrets than this node's"),
+            (&settled, &stamp("lab", "v1.1.2", "aa"), "belongs to cluster \"lab\"", "belongs to cluster \"lab\""),
+            (&expected(), &stamp("lab", "v1.1.2", "aa"), "belongs to cluster \"lab\"", "belongs to cluster \"lab\""),
+        ] {
+            for (wanted, words) in [(For::Agent, agent), (For::Harbor, harbor)] {
+                match fits(expected, stamp.as_ref(), wanted) {
+                    Ok(()) => assert_eq!(words, "", "{stamp:?} for {wanted:?}"),
+                    Err(trouble) => {
+                        assert!(!words.is_empty() && trouble.to_string().contains(words), "{trouble}");
+                        assert_eq!(trouble.passing, words.contains("come to terms"), "{trouble}");
+                    }
+                }
+            }
+        }
     }
 }

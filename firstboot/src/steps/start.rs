@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{proof, storage::systemctl};
 use crate::host::Host;
 use crate::host::journal;
+use crate::supervise::state;
 use crate::trouble::Trouble;
 
 const UNIT: &str = "harbor.service";
@@ -25,13 +26,21 @@ fn is(host: &Host, word: &str, unit: &str) -> bool {
     systemctl(host, &[word, "--quiet", unit]).is_ok()
 }
 
-/// Returns when Harbor does not run and the reason is its share: the mount was ended, and `harbor.service` with it. An
-/// operator who stops `harbor.service` alone has the last word.
+/// Returns when the boot's work must be done anew: Harbor does not run because the mount was ended, and `harbor.service`
+/// with it; or its supervisor says that the share is not this node's any more, which the steps explain. An operator who
+/// stops `harbor.service` alone has the last word.
 pub(super) fn until_share_is_gone(host: &Host) {
     loop {
         thread::sleep(LOOK);
         let Ok(expected) = proof::Expected::recorded(host) else { return };
-        if !expected.cephfs || is(host, "is-active", UNIT) {
+        if is(host, "is-active", UNIT) {
+            if let Some(state) = state::read(host).filter(|state| state.state == state::REFUSED) {
+                journal::say(&format!("{}: beginning anew", state.message.unwrap_or_default()));
+                return;
+            }
+            continue;
+        }
+        if !expected.cephfs {
             continue;
         }
         let mount = crate::steps::fstab::mount_unit(&expected.mountpoint);

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::proof::{self, Expected};
+use super::proof::{self, Expected, For};
 use crate::host::Host;
 use crate::secrets::Resolved;
 use crate::steps::fstab;
@@ -52,10 +52,11 @@ pub(super) fn prepare(
         mountpoint: place,
         cephfs: matches!(config.storage, Storage::Cephfs(_)),
         instance: instance.to_owned(),
-        cluster: None,
+        cluster: config.cluster.clone(),
+        settled: None,
     };
-    expected.record(host)?;
-    proof::ask(host)?;
+    expected.record_unless_settled(host)?;
+    proof::ask(host, For::Agent)?;
     Ok(expected)
 }
 

@@ -154,7 +154,7 @@ impl Supervisor<'_> {
     }
 
     fn prove(&mut self) -> Result<(), Trouble> {
-        let proof = proof::ask(self.host);
+        let proof = proof::ask(self.host, proof::For::Harbor);
         match &proof {
             Ok(()) => {
                 self.proved = Some(Instant::now());
@@ -179,13 +179,13 @@ impl Supervisor<'_> {
     /// The share is not what it must be. A share that does not answer keeps Harbor waiting, on the right directory; one that
     /// is another, or is gone, ends it.
     fn without_share(&mut self, trouble: &Trouble, containers: &[Container]) -> Duration {
+        self.note(if trouble.passing { "waiting" } else { state::REFUSED }, Some(trouble.to_string()), containers);
         if !proof::may_be_right(self.host, &self.mountpoint) || !trouble.passing {
-            self.note("waiting", Some(trouble.to_string()), containers);
             self.stop_containers(containers);
-        } else {
-            self.note("waiting", Some(trouble.to_string()), containers);
         }
-        if self.failed_proofs >= PATIENCE && self.failed_proofs.is_multiple_of(PATIENCE) {
+        // Another mount helps where the share does not answer, not where it is another or the agent is at work.
+        let settled = proof::Expected::recorded(self.host).is_ok_and(|expected| expected.settled.is_some());
+        if trouble.passing && settled && self.failed_proofs >= PATIENCE && self.failed_proofs.is_multiple_of(PATIENCE) {
             let unit = crate::steps::fstab::mount_unit(&self.mountpoint);
             journal::say(&format!("mounting the share anew: {unit}"));
             // It stops this service, and starts it again when the share is back.

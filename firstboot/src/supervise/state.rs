@@ -8,11 +8,13 @@ use crate::host::Host;
 use crate::host::docker::Container;
 
 const FILE: &str = "/run/habuild/harbor.json";
+/// The share is not this node's, or not any more: Harbor is stopped until somebody changes something.
+pub(crate) const REFUSED: &str = "refused";
 
 /// Harbor's containers, and what they wait for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// `running`, `waiting`, `stopping`.
+    /// `running`, `waiting`, `stopping`, [`REFUSED`].
     pub(crate) state: String,
     /// What is waited for.
     pub(crate) message: Option<String>,
