@@ -1,6 +1,9 @@
 //! The command line: what is printed, where, and which exit code it gets.
 #![expect(clippy::print_stderr, reason = "the one place that prints")]
 
+mod cluster;
+mod secrets;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,6 +68,11 @@ enum Command {
         #[arg(long)]
         images: bool,
     },
+    /// Which nodes the share has seen, and when
+    Cluster(cluster::Cluster),
+    /// Back the cluster's secrets up, and restore them
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// What habuild-firstboot.service runs at every boot
     Boot {
         #[command(flatten)]
@@ -136,6 +144,8 @@ pub(crate) fn run() -> ExitCode {
             Ended::Done => ExitCode::SUCCESS,
             Ended::Failed => ExitCode::FAILURE,
         },
+        Command::Cluster(args) => cluster::run(&args),
+        Command::Secrets(command) => secrets::run(&command),
         Command::CloudInitStage { stage } => cloud_init_stage(stage),
         Command::Settle(args) => settle(&args),
         Command::Supervise { machine } => match supervise::run(&Host::new(&machine.root)) {

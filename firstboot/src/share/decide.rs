@@ -51,28 +51,31 @@ pub(super) enum Decision {
 /// # Errors
 /// A refusal: nothing that passes by itself.
 pub(super) fn decide(seen: &Seen<'_>, told: &Told<'_>) -> Result<Decision, Trouble> {
+    let share = told.share;
+    if let Some((_, stamp)) = seen.stamp.filter(|(_, stamp)| stamp.cluster != told.cluster) {
+        let message = format!("{share}: belongs to cluster {:?}, and this node to {:?}", stamp.cluster, told.cluster);
+        return Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"));
+    }
+    // Whatever else is there: once something was pushed, `data/registry` is never empty again.
+    if seen.database_used && !seen.registry_used {
+        let message =
+            format!("{share}: holds no images, but the database knows some: this is not the share of its cluster");
+        return Err(Trouble::lasting(message).hint(
+            "check storage.cephfs.path and the database, or restore data/: Harbor would delete what it does not see",
+        ));
+    }
     match (seen.stamp, seen.secrets) {
         (Some((number, stamp)), secrets) => stamped(*number, stamp, secrets, seen.given, told),
-        (None, Some(_)) if seen.given => {
-            // Where images are known to the database, they must be on the share too.
-            if seen.database_used && !seen.registry_used {
-                return Err(wrong_place(told));
-            }
-            Ok(Decision::Stamp(1))
-        }
         (None, Some(_)) => Ok(Decision::Stamp(1)),
-        (None, None) => match (seen.database_used, seen.registry_used, told.adopt) {
-            (false, false, false) => Ok(Decision::Generate),
-            (_, true, true) => Ok(Decision::TakeOver),
-            (true, false, _) => Err(wrong_place(told)),
-            (false, false, true) => Err(Trouble::lasting(format!(
-                "{}: there is no cluster here whose secrets could be adopted: no image is stored",
-                told.share
+        (None, None) => match (seen.registry_used, told.adopt) {
+            (false, false) => Ok(Decision::Generate),
+            (true, true) => Ok(Decision::TakeOver),
+            (false, true) => Err(Trouble::lasting(format!(
+                "{share}: there is no cluster here whose secrets could be adopted: no image is stored"
             ))
             .hint("check storage.cephfs.path; for a new cluster take shared_secrets.adopt out")),
-            (_, true, false) => Err(Trouble::lasting(format!(
-                "{}: images are stored here, but no secrets of habuild's: a cluster made by hand, or another one's share",
-                told.share
+            (true, false) => Err(Trouble::lasting(format!(
+                "{share}: images are stored here, but no secrets of habuild's: a cluster made by hand, or another one's share"
             ))
             .hint("to take a cluster made by hand over, set shared_secrets.adopt: true; else check storage.cephfs.path")),
         },
@@ -87,10 +90,6 @@ fn stamped(
     told: &Told<'_>,
 ) -> Result<Decision, Trouble> {
     let share = told.share;
-    if stamp.cluster != told.cluster {
-        let message = format!("{share}: belongs to cluster {:?}, and this node to {:?}", stamp.cluster, told.cluster);
-        return Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"));
-    }
     if secrets != Some(stamp.secrets.as_str()) {
         return Err(match (secrets, given) {
             (_, true) => Trouble::lasting(format!(
@@ -122,14 +121,6 @@ fn stamped(
         "boot an image with Harbor {}, or upgrade the cluster: upgrade: {{from: {}}}",
         stamp.harbor, stamp.harbor
     )))
-}
-
-fn wrong_place(told: &Told<'_>) -> Trouble {
-    Trouble::lasting(format!(
-        "{}: holds no images, but the database knows some: this is not the share of that database's cluster",
-        told.share
-    ))
-    .hint("check storage.cephfs.path and the database; Harbor would delete what it does not see")
 }
 
 #[cfg(test)]
@@ -176,6 +167,8 @@ mod tests {
                 Err("belongs to cluster \"lab\""),
             ),
             ("another version", seen(Some(&older), Some(OURS), true, true), told(), Err("runs Harbor v1.1.2")),
+            ("images that are gone", seen(Some(&good), Some(OURS), true, false), told(), Err("holds no images")),
+            ("secrets alone, images gone", seen(None, Some(OURS), true, false), told(), Err("holds no images")),
             ("a wanted upgrade", seen(Some(&older), Some(OURS), true, true), upgrade.clone(), Ok(Decision::Stamp(4))),
             ("an upgrade that is done", seen(Some(&good), Some(OURS), true, true), upgrade, Ok(Decision::Adopt)),
             ("an upgrade from elsewhere", seen(Some(&older), Some(OURS), true, true), wrong_upgrade, Err("v1.1.2")),
@@ -219,6 +212,9 @@ mod tests {
                 let decision = decide(&seen, &Told { adopt, ..told() });
                 if stamp.as_ref().is_some_and(|(_, stamp)| stamp.cluster != "hub") {
                     assert!(decision.is_err(), "{seen:?}: another cluster's share");
+                }
+                if database && !registry {
+                    assert!(decision.is_err(), "{seen:?}: Harbor would delete every repository");
                 }
                 if decision == Ok(Decision::Generate) {
                     assert!(!database && !registry && stamp.is_none() && secrets.is_none(), "{seen:?}");

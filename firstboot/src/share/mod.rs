@@ -4,7 +4,9 @@
 //! looks, decides, does one thing, and looks again. So all end with the winner's secrets.
 
 mod adopt;
+pub(crate) mod backup;
 mod decide;
+pub(crate) mod nodes;
 mod openssl;
 mod publish;
 mod secrets;

@@ -28,7 +28,12 @@ fn the_first_makes_what_the_second_adopts() {
     let first = settle(&host(), &node(share)).unwrap();
     assert_eq!(first.how, ["made the cluster's secrets", "stamped the share"]);
     first.secrets.check().unwrap();
-    let second = settle(&host(), &Node { instance: "i-2", database_used: true, ..node(share) }).unwrap();
+    let used = || Node { instance: "i-2", database_used: true, ..node(share) };
+    // Harbor has run, and nothing of it is here: not even the stamp makes this the right share.
+    let lost = settle(&host(), &used()).unwrap_err();
+    assert!(lost.message.contains("holds no images"), "{lost}");
+    fs::create_dir_all(dir.path().join("data/registry/docker")).unwrap();
+    let second = settle(&host(), &used()).unwrap();
     assert_eq!(second.how, ["adopted the cluster's secrets"]);
     assert!(first.secrets == second.secrets);
     assert_eq!(stamp(dir.path()).unwrap().unwrap().cluster, "hub");
@@ -51,7 +56,7 @@ fn secrets_without_a_stamp_are_stamped() {
     let path = dir.path().join(DIRECTORY).join(SECRETS);
     fs::write(&path, secrets.text().unwrap()).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-    let settled = settle(&host(), &Node { database_used: true, ..node(share) }).unwrap();
+    let settled = settle(&host(), &node(share)).unwrap();
     assert_eq!(settled.how, ["stamped the share"]);
     assert!(settled.secrets == secrets);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::share::Stamp;
+use crate::share::nodes::Seen;
 use crate::trouble::{Trouble, WRONG};
 
 /// What is to be proved in this boot; written by the step `storage`, gone with the boot.
@@ -103,6 +104,13 @@ pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<(),
     }
     let stamp = crate::share::stamp(&host.below(at)).map_err(|error| Trouble::passing(format!("{shown}: {error}")))?;
     fits(expected, stamp.as_ref(), wanted)?;
+    let differs = || Trouble::passing(format!("{shown}: reads other than was written"));
+    if let (For::Harbor, Some(terms)) = (wanted, &expected.settled) {
+        let node = Seen::now(host, &expected.instance, &terms.harbor);
+        let same = node.leave(host, at).map_err(|error| failed("cannot be written and read back", error))?;
+        return if same { Ok(()) } else { Err(differs()) };
+    }
+    // On what may be another's share nothing stays.
     let ours = at.join(".habuild");
     host.make_directory(&ours, 0o700).map_err(|error| failed("cannot be written", error))?;
     let file = ours.join(format!("node-{}", expected.instance));
@@ -110,7 +118,7 @@ pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<(),
     host.write(&file, text.as_bytes(), 0o600).map_err(|error| failed("cannot be written", error))?;
     let read = host.read(&file).map_err(|error| failed("cannot be read back", error))?;
     if read.bytes != text.as_bytes() {
-        return Err(Trouble::passing(format!("{}: reads other than was written", file.display())));
+        return Err(differs());
     }
     host.remove(&file).map_err(|error| failed("cannot be written", error))
 }
