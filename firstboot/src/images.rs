@@ -58,21 +58,56 @@ fn differences_of(host: &Host, image: &ImageRecord, names: &Value) -> Vec<String
         }
         Ok(_) => {}
     }
-    let missing = image.chains.iter().filter(|chain| !has_layer(host, chain)).count();
-    if missing > 0 {
-        found.push(format!("{called}: {missing} of {} layers are missing", image.chains.len()));
+    let below = std::iter::once(None).chain(image.chains.iter().map(Some));
+    let wrong = image.chains.iter().zip(below).filter(|(chain, below)| !has_layer(host, chain, *below)).count();
+    if wrong > 0 {
+        found.push(format!("{called}: {wrong} of {} layers are missing or damaged", image.chains.len()));
     }
     found
 }
 
-/// Whether a layer's record leads to a directory with files, and its tar can be made again.
-fn has_layer(host: &Host, chain: &str) -> bool {
-    let record = store(&format!("image/overlay2/layerdb/sha256/{chain}"));
-    let Ok(cache) = host.read(&record.join("cache-id")) else { return false };
-    let Ok(cache) = String::from_utf8(cache.bytes) else { return false };
-    let layer = store("overlay2").join(cache.trim());
-    let needed = [record.join("diff"), record.join("size"), record.join("tar-split.json.gz"), layer.join("link")];
-    needed.iter().all(|path| host.exists(path)) && host.exists(&layer.join("diff"))
+/// Whether a layer's records are what Docker restores and runs it from, and lead to a directory with its files. `below`:
+/// the chain id of the layer below it.
+fn has_layer(host: &Host, chain: &str, below: Option<&String>) -> bool {
+    let text = |path: &Path| {
+        let content = host.read(path).map(|content| content.bytes).unwrap_or_default();
+        String::from_utf8(content).unwrap_or_default()
+    };
+    let record = |chain: &str| store(&format!("image/overlay2/layerdb/sha256/{chain}"));
+    let directory = |chain: &str| {
+        let cache = text(&record(chain).join("cache-id"));
+        (!cache.is_empty()).then(|| store("overlay2").join(cache.trim()))
+    };
+    let own = record(chain);
+    // A size that is no number: Docker does not restore the image, and says so in its log alone.
+    let is_sized = text(&own.join("size")).trim().parse::<u64>().is_ok();
+    // What the chain is made of (OCI image specification, "Layer ChainID").
+    let diff = text(&own.join("diff"));
+    let (made, parent) = match below {
+        None => (diff.trim_start_matches("sha256:").to_owned(), String::new()),
+        Some(below) => (sha256(format!("sha256:{below} {diff}").as_bytes()), format!("sha256:{below}")),
+    };
+    let has_split = host.read(&own.join("tar-split.json.gz")).is_ok_and(|content| !content.bytes.is_empty());
+    let Some(layer) = directory(chain) else { return false };
+    // Containers are mounted by the short names; without `lower` they would lack what lies below.
+    let short = format!("l/{}", text(&layer.join("link")));
+    let leads = |name: &str, to: &Path| host.without_links(&store("overlay2").join(name)).is_ok_and(|at| at == to);
+    let lower = match below {
+        None => String::new(),
+        Some(below) => {
+            let Some(below) = directory(below) else { return false };
+            let deeper = text(&below.join("lower"));
+            let colon = if deeper.is_empty() { "" } else { ":" };
+            format!("l/{}{colon}{deeper}", text(&below.join("link")))
+        }
+    };
+    is_sized
+        && made == chain
+        && text(&own.join("parent")) == parent
+        && has_split
+        && leads(&short, &layer.join("diff"))
+        && text(&layer.join("lower")) == lower
+        && host.exists(&layer.join("diff"))
 }
 
 fn store(path: &str) -> PathBuf {
@@ -92,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// A machine with one image of one layer, as it was baked.
+    /// A machine with one image of two layers, as it was baked.
     fn machine() -> (TempDir, Host, String) {
         let root = tempfile::tempdir().unwrap();
         let write = |path: &str, content: &str| {
@@ -101,17 +136,28 @@ mod tests {
             fs::write(path, content).unwrap();
         };
         let id = sha256(b"configuration");
-        let list = json!({"schema": 1, "images": [{"id": id, "names": ["a/b:1"], "chains": ["c1"]}]});
+        let upper = sha256(b"sha256:c1 sha256:d2");
+        let list = json!({"schema": 1, "images": [{"id": id, "names": ["a/b:1"], "chains": ["c1", upper]}]});
         write("usr/share/habuild/images.json", &list.to_string());
         let store = |path: &str| format!("var/lib/docker/{path}");
         let names = json!({"Repositories": {"a/b": {"a/b:1": format!("sha256:{id}")}}});
         write(&store("image/overlay2/repositories.json"), &names.to_string());
         write(&store(&format!("image/overlay2/imagedb/content/sha256/{id}")), "configuration");
-        for (name, content) in [("cache-id", "x"), ("diff", "sha256:d"), ("size", "1"), ("tar-split.json.gz", "")] {
-            write(&store(&format!("image/overlay2/layerdb/sha256/c1/{name}")), content);
+        let record = |chain: &str, files: &[(&str, &str)]| {
+            for (name, content) in [&[("size", "1"), ("tar-split.json.gz", "x")], files].concat() {
+                write(&store(&format!("image/overlay2/layerdb/sha256/{chain}/{name}")), content);
+            }
+        };
+        record("c1", &[("cache-id", "x"), ("diff", "sha256:c1")]);
+        record(&upper, &[("cache-id", "y"), ("diff", "sha256:d2"), ("parent", "sha256:c1")]);
+        for (layer, link) in [("x", "L"), ("y", "M")] {
+            write(&store(&format!("overlay2/{layer}/link")), link);
+            write(&store(&format!("overlay2/{layer}/diff/file")), "");
+            let at = root.path().join(store(&format!("overlay2/l/{link}")));
+            fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(format!("../{layer}/diff"), at).unwrap();
         }
-        write(&store("overlay2/x/link"), "L");
-        write(&store("overlay2/x/diff/file"), "");
+        write(&store("overlay2/y/lower"), "l/L");
         let host = Host::new(root.path());
         (root, host, id)
     }
@@ -121,21 +167,35 @@ mod tests {
         assert_eq!(differences(&machine().1).unwrap(), Vec::<String>::new());
         let id = machine().2;
         let id = short(&id);
+        let one = || "a/b:1: 1 of 2 layers are missing or damaged".to_owned();
         let losses = [
             ("image/overlay2/repositories.json", "a/b:1 is not in Docker's store".to_owned()),
             ("image/overlay2/imagedb", format!("a/b:1: its configuration {id} is missing")),
-            ("image/overlay2/layerdb/sha256/c1/size", "a/b:1: 1 of 1 layers are missing".to_owned()),
-            ("overlay2/x/diff", "a/b:1: 1 of 1 layers are missing".to_owned()),
+            ("image/overlay2/layerdb/sha256/c1/size", one()),
+            ("overlay2/x/diff", one()),
+            ("overlay2/l/M", one()),
+            ("overlay2/y/lower", one()),
         ];
         for (path, expected) in losses {
             let (root, host, _) = machine();
             let path = root.path().join("var/lib/docker").join(path);
-            if path.is_dir() {
+            if path.is_dir() && !path.is_symlink() {
                 fs::remove_dir_all(path).unwrap()
             } else {
                 fs::remove_file(path).unwrap()
             }
             assert_eq!(differences(&host).unwrap(), [expected]);
+        }
+        for (path, content) in [
+            ("image/overlay2/layerdb/sha256/c1/size", "nonsense"),
+            ("image/overlay2/layerdb/sha256/c1/diff", "sha256:other"),
+            ("image/overlay2/layerdb/sha256/c1/parent", "sha256:c0"),
+            ("image/overlay2/layerdb/sha256/c1/tar-split.json.gz", ""),
+            ("overlay2/y/lower", "l/L:l/N"),
+        ] {
+            let (root, host, _) = machine();
+            fs::write(root.path().join("var/lib/docker").join(path), content).unwrap();
+            assert_eq!(differences(&host).unwrap(), [one()], "{path}");
         }
     }
 

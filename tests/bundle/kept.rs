@@ -144,3 +144,20 @@ fn a_bundle_of_an_earlier_boot_counts_as_none_and_is_swept() {
         0
     );
 }
+
+/// A part that is lost counts as not there, and is made anew.
+#[test]
+fn what_has_lost_a_part_is_made_again() {
+    let (directory, store) = cache();
+    let file = directory.path().join("harbor.tgz");
+    let one = layer("one");
+    fs::write(&file, bundle("v1.1.2", &[TAG], &save(&[Image::new(TAG, &[&one])]))).unwrap();
+    let (bundle, cached) = take(&store, directory.path(), &file);
+    assert!(!cached && take(&store, directory.path(), &file).1);
+    let kept = |part: &str| bundle.layers[&Digest::of(&one)].diff().with_file_name(part);
+    for part in [kept("marks"), kept("tar-split.json.gz"), kept("diff"), bundle.files.join("docker-compose.yml")] {
+        if part.is_dir() { fs::remove_dir_all(&part) } else { fs::remove_file(&part) }.unwrap();
+        assert!(!take(&store, directory.path(), &file).1, "{part:?}");
+        assert!(part.exists() && take(&store, directory.path(), &file).1, "{part:?}");
+    }
+}

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use habuild::bake::docker::marks::{Mark, What};
 use habuild::bake::{docker, pack};
 use habuild::sys::digest::Digest;
 use serde_json::Value;
@@ -187,4 +188,21 @@ fn the_form_of_the_archive_leaves_no_trace() {
     assert_eq!(stores[0], stores[1], "blobs");
     assert_eq!(stores[0], stores[2], "blobs with gzip");
     assert_eq!(stores[0], stores[3], "blobs with zstd");
+}
+
+/// Docker makes the directory that a layer only hides what lies below, and files that old Dockers put behind a prefix.
+#[test]
+fn what_only_a_mark_or_a_prefix_names() {
+    let below = Tar::new().directory("d/").file("d/old", "o").finish();
+    let mut above = Tar::new().file("d/.wh..wh..opq", "").file("e/x", "x").file(&"f".repeat(60), "f").finish();
+    let header = above.chunks_mut(512).find(|block| block.starts_with(&[b'f'; 60])).unwrap();
+    header[345..354].copy_from_slice(b"usr/share");
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let image = Image::new("app:1", &[&below, &above]);
+    let unpacked = unpack(&bundle("v1.1.2", &["app:1"], &save(&[image]))).unwrap();
+    let layer = &unpacked.bundle.layers[&Digest::of(&above)];
+    assert_eq!(layer.marks, [Mark { path: "d".into(), what: What::Opaque }]);
+    assert!(layer.diff().join("d").is_dir() && layer.diff().join("usr/share").join("f".repeat(60)).is_file());
 }

@@ -124,7 +124,7 @@ impl Script {
 /// A word of a script: in quotes, which are doubled inside.
 fn quoted(word: &OsStr) -> Result<Vec<u8>> {
     let bytes = word.as_bytes();
-    if bytes.contains(&b'\n') {
+    if bytes.iter().any(|byte| b"\n\r".contains(byte)) {
         let words = format!("{word:?}: a name with a line break cannot be put on the state file system");
         return Err(Failure::new(Fault::Input, words).into());
     }

@@ -11,6 +11,7 @@ pub(crate) mod clean;
 mod copy;
 pub mod docker;
 mod foreign;
+mod header;
 pub(crate) mod initrd;
 pub(crate) mod install;
 mod network;

@@ -11,13 +11,12 @@ use anyhow::Result;
 use tar::{EntryType, Header};
 
 use super::foreign::{bad, bad_io, fill, reading, shown};
+use super::header::{self, LATEST, blank};
 use super::pax;
 
 const BLOCK: usize = 512;
 /// The longest that names and PAX records of one entry may be together: nobody's are longer, and they are held in memory.
 const LONGEST_META: u64 = 1 << 20;
-/// Latest time that is kept: what an ext4 inode holds without its extra bits.
-const LATEST: i64 = i32::MAX as i64;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +70,9 @@ pub(super) struct TarStream<R> {
     padding: u64,
     raw: Option<Vec<u8>>,
     begun: bool,
+    /// Whose content is read, as people read it; empty between entries.
+    at: String,
+    ended: bool,
 }
 
 /// What PAX records and long names say of the next entry.
@@ -88,7 +90,7 @@ struct Meta {
 impl<R: Read> TarStream<R> {
     /// Reads `inner`, which messages call `what`.
     pub(super) fn new(inner: R, what: impl Into<String>) -> Self {
-        Self { inner, what: what.into(), left: 0, padding: 0, raw: None, begun: false }
+        Self { inner, what: what.into(), left: 0, padding: 0, raw: None, begun: false, at: String::new(), ended: false }
     }
 
     /// Keeps what is no content, for [`Self::take_raw`].
@@ -109,6 +111,7 @@ impl<R: Read> TarStream<R> {
         let mut held = 0;
         loop {
             self.skip_content()?;
+            self.at.clear();
             let Some(header) = self.header()? else { return Ok(None) };
             let own = || if blank(&header, 124..136) { Ok(0) } else { header.entry_size() };
             let length = |length: io::Result<u64>| {
@@ -145,6 +148,11 @@ impl<R: Read> TarStream<R> {
         }
     }
 
+    /// Whether the end mark was there: where the stream just ends, more may have been meant to come.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Takes the reader back.
     pub(super) fn into_inner(self) -> R {
         self.inner
@@ -156,11 +164,11 @@ impl<R: Read> TarStream<R> {
                 if blank(header, 100..108) { 0 } else { header.mode()? },
                 meta.uid.map_or_else(|| if blank(header, 108..116) { Ok(0) } else { header.uid() }, Ok)?,
                 meta.gid.map_or_else(|| if blank(header, 116..124) { Ok(0) } else { header.gid() }, Ok)?,
-                meta.modified.map_or_else(|| header_time(header), Ok)?,
+                meta.modified.map_or_else(|| header::modified(header), Ok)?,
             ))
         })();
         let (mode, uid, gid, modified) = numbers.map_err(|_| self.damaged("a number"))?;
-        let name = meta.name.unwrap_or_else(|| header.path_bytes().into_owned());
+        let name = meta.name.unwrap_or_else(|| header::name(header));
         let link = meta.link.or_else(|| header.link_name_bytes().map(|link| link.into_owned())).unwrap_or_default();
         let kind = match header.entry_type() {
             // Archives older than POSIX have no type for a directory.
@@ -192,6 +200,7 @@ impl<R: Read> TarStream<R> {
             }
         };
         let size = if kind == Kind::File { size } else { 0 };
+        self.at = shown(&name);
         self.left = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
         let id = |id: u64| u32::try_from(id).map_err(|_| self.damaged("an owner"));
@@ -226,7 +235,7 @@ impl<R: Read> TarStream<R> {
         }
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             // The mark is two such blocks; the second one belongs to it too.
-            self.begun = true;
+            (self.begun, self.ended) = (true, true);
             let mut second = [0; BLOCK];
             let n = fill(&mut self.inner, &mut second).map_err(|error| reading(&self.what, error))?;
             if let Some(raw) = &mut self.raw {
@@ -330,11 +339,16 @@ impl<R: Read> TarStream<R> {
         Ok(())
     }
 
+    /// What is being read: the archive, and the entry in it.
+    fn place(&self) -> String {
+        if self.at.is_empty() { self.what.clone() } else { format!("{}, in {},", self.what, self.at) }
+    }
+
     /// Says what was cut off or damaged, before whoever reads the content gives it another name.
     fn named(&self, error: io::Error) -> io::Error {
         match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                bad_io(reading(&self.what, error).to_string())
+                bad_io(reading(&self.place(), error).to_string())
             }
             _ => error,
         }
@@ -364,24 +378,11 @@ impl<R: Read> Read for TarStream<R> {
             _ => return Ok(0),
         };
         if n == 0 {
-            return Err(bad_io(format!("{} is cut off", self.what)));
+            return Err(bad_io(format!("{} is cut off", self.place())));
         }
         self.left -= n as u64;
         Ok(n)
     }
-}
-
-/// Whether a number was left out, which stands for 0.
-fn blank(header: &Header, field: std::ops::Range<usize>) -> bool {
-    header.as_bytes()[field].iter().all(|byte| matches!(byte, 0 | b' '))
-}
-
-/// The time of a header; what is negative is before 1970.
-fn header_time(header: &Header) -> io::Result<i64> {
-    if header.as_bytes()[136] == 0xff || blank(header, 136..148) {
-        return Ok(0);
-    }
-    Ok(i64::try_from(header.mtime()?).unwrap_or(LATEST))
 }
 
 #[cfg(test)]

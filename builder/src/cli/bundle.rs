@@ -40,7 +40,8 @@ pub(super) fn outside(args: &BundleArgs) -> Result<u8> {
     userns::check_host()?;
     let cache = paths::cache(args.cache.as_deref())?.display().to_string();
     let file = std::path::absolute(&args.file).context("failed to find the working directory")?;
-    let file = file.to_str().with_context(|| format!("the path {} is not UTF-8", file.display()))?;
+    let wrong = |words| Failure::new(Fault::Usage, format!("{}: {words}", file.display()));
+    let file = file.to_str().ok_or_else(|| wrong("the path is not UTF-8"))?;
     let mut arguments = vec![COMMAND, "--cache", &cache];
     if args.json {
         arguments.push("--json");
@@ -52,8 +53,11 @@ pub(super) fn outside(args: &BundleArgs) -> Result<u8> {
 /// Looks into the bundle and says what it found.
 pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     let cache = paths::cache(args.cache.as_deref())?;
-    if !args.file.is_file() {
-        return Err(Failure::new(Fault::Usage, format!("{}: there is no such file", args.file.display())).into());
+    let wrong = |words: &str| Failure::new(Fault::Usage, format!("{}: {words}", args.file.display()));
+    match std::fs::metadata(&args.file) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(wrong("is no file, and should be an offline installer").into()),
+        Err(error) => return Err(wrong("there is no such file").because(error).into()),
     }
     let (store, packages) = (Store::open(&cache)?, Packages::open(&cache)?);
     let _in_use = store.in_use()?;

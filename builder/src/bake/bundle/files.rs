@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, Result};
@@ -69,6 +69,9 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
     }
     // The rest of the file is a part of it: its checksum stands at its end.
     tar.finish(|_| Ok(()))?;
+    if !tar.has_ended() {
+        return Err(bad("the file is cut off: it has no end mark"));
+    }
     files.settle()?;
     let archive = archive.ok_or_else(|| {
         bad(format!(
@@ -186,6 +189,8 @@ impl Files<'_> {
         }
         match entry.kind {
             Kind::Symlink if link.is_absolute() => Err(out()),
+            // Behind a name, which may be a link itself, `..` leads nobody knows where.
+            Kind::Symlink if climbs_late(link) => Err(out()),
             Kind::Symlink => inside(&path.parent().unwrap_or(Path::new("")).join(link)).ok_or_else(out),
             Kind::Link => {
                 let target = inside(link).and_then(|link| link.strip_prefix(TOP).map(Path::to_path_buf).ok());
@@ -243,6 +248,12 @@ impl Files<'_> {
     fn settle(&mut self) -> Result<()> {
         self.directories.iter().rev().try_for_each(|(path, time)| pack::set_time(path, *time))
     }
+}
+
+/// Whether `..` stands behind a name.
+fn climbs_late(link: &Path) -> bool {
+    let mut names = link.components().skip_while(|part| !matches!(part, Component::Normal(_)));
+    names.any(|part| part == Component::ParentDir)
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<()> {

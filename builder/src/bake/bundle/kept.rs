@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use contract::harbor::{Generation, Version};
+use contract::harbor::{COMPOSE_FILE, Generation, Version};
 use serde::{Deserialize, Serialize};
 
 use super::files::Contents;
@@ -81,7 +81,8 @@ impl Bundles {
     pub(super) fn find(&self, sha256: Digest) -> Result<Option<Bundle>> {
         let at = self.root.join(key(sha256).to_string());
         let Some(kept) = self.read(&at)?.filter(|kept| kept.sha256 == sha256) else { return Ok(None) };
-        if kept.boot != boot_of_host()? {
+        // One whose compose file is gone has lost its files.
+        if kept.boot != boot_of_host()? || !at.join(FILES).join(COMPOSE_FILE).exists() {
             return Ok(None);
         }
         let Some(layers) = self.layers_of(&kept.images)? else { return Ok(None) };

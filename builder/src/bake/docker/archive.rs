@@ -16,10 +16,12 @@ use anyhow::Result;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
+use super::configuration;
 use super::frames::Frames;
 use super::images::{Images, StoredLayer};
 use super::layer::{self, Unpacked};
-use crate::bake::foreign::{Filled, bad, fill, holdable, inside, reading, shown};
+use super::reference;
+use crate::bake::foreign::{Filled, Put, bad, fill, inside, reading, shown};
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::{Digest, Hashing};
 
@@ -79,16 +81,6 @@ struct ManifestEntry {
     layers: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Configuration {
-    rootfs: RootFs,
-}
-
-#[derive(Debug, Deserialize)]
-struct RootFs {
-    diff_ids: Option<Vec<String>>,
-}
-
 /// What was found under a name.
 #[derive(Debug)]
 struct Found<'a> {
@@ -120,8 +112,15 @@ pub fn read(
         let refused = |words: &str| bad(format!("{what}: {} {words}", shown(&entry.name)));
         let path = inside(Path::new(OsStr::from_bytes(&entry.name)));
         let path = path.ok_or_else(|| refused("leads out of the archive"))?;
-        let held = holdable(&path).and_then(|()| names.hold(entry.name.len() + entry.link.len()));
-        held.map_err(|words| refused(&words))?;
+        let put = match entry.kind {
+            Kind::Directory => Put::Directory,
+            Kind::Symlink => Put::Symlink,
+            _ => Put::File,
+        };
+        if !path.as_os_str().is_empty() {
+            let taken = names.take(&path, put).and_then(|_| names.hold(entry.link.len()));
+            taken.map_err(|words| refused(&words))?;
+        }
         let name = path.to_string_lossy().into_owned();
         match entry.kind {
             Kind::File => {
@@ -148,7 +147,8 @@ impl Found<'_> {
     /// Takes a file of the archive by what it holds.
     fn take(&mut self, name: &str, entry: &Entry, tar: &mut impl Read, what: &str, at: &Path) -> Result<()> {
         let is_blob = name.starts_with(BLOBS);
-        let is_layer = name.ends_with(LAYER) || name == &LAYER[1..];
+        // Where skopeo wrote it, layers lie at the top, and each `ID/layer.tar` is a link to one.
+        let is_layer = name.ends_with(LAYER) || (name.ends_with(".tar") && !name.contains('/'));
         let is_document = !name.contains('/') && name.ends_with(".json");
         if !is_blob && !is_layer && !is_document {
             return Ok(());
@@ -201,7 +201,7 @@ impl Found<'_> {
 
     /// Where links lead.
     fn resolve<'a>(&'a self, name: &'a str) -> &'a str {
-        let mut name = name;
+        let mut name = name.strip_prefix("./").unwrap_or(name);
         for _ in 0..40 {
             match self.links.get(name) {
                 Some(target) => name = target,
@@ -242,9 +242,10 @@ impl Found<'_> {
         let tags = entry.repo_tags.unwrap_or_default();
         let called = tags.first().cloned().unwrap_or_else(|| entry.config.clone());
         let refused = |words: String| bad(format!("{what}: image {called}: {words}"));
-        if let Some(tag) = tags.iter().find(|tag| !is_reference(tag)) {
+        if let Some(tag) = tags.iter().find(|tag| !reference::has_tag(tag)) {
             return Err(refused(format!("{tag:?} is not a name with a tag")));
         }
+        let tags: Vec<String> = tags.iter().map(|tag| contract::harbor::familiar(tag)).collect();
         let configuration = self.documents.get(self.resolve(&entry.config));
         let configuration = configuration.ok_or_else(|| refused(format!("{} is missing", entry.config)))?;
         *length += configuration.len();
@@ -253,9 +254,8 @@ impl Found<'_> {
         }
         let id = Digest::of(configuration);
         check_name(&entry.config, id, &format!("{what}: {}", entry.config))?;
-        let parsed: Configuration = serde_json::from_slice(configuration)
-            .map_err(|error| refused(format!("{} cannot be understood ({error})", entry.config)))?;
-        let wanted = parsed.rootfs.diff_ids.unwrap_or_default();
+        let wanted =
+            configuration::diff_ids(configuration).map_err(|words| refused(format!("{} {words}", entry.config)))?;
         let layers = entry.layers.unwrap_or_default();
         if wanted.len() != layers.len() {
             return Err(refused(format!("it has {} layers, its configuration names {}", layers.len(), wanted.len())));
@@ -324,39 +324,5 @@ fn check_name(name: &str, digest: Digest, part: &str) -> Result<()> {
     match Digest::parse(stem) {
         Some(wanted) if wanted != digest => Err(bad(format!("{part} is damaged: it has digest {digest}"))),
         _ => Ok(()),
-    }
-}
-
-/// `NAME:TAG` as Docker shows it; both end up in file names and JSON keys.
-fn is_reference(text: &str) -> bool {
-    let Some((name, tag)) = split_tag(text) else { return false };
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b':'))
-    };
-    text.len() < 512
-        && name.split('/').all(part)
-        && !tag.is_empty()
-        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-/// The name and the tag of a reference that has one.
-pub(super) fn split_tag(text: &str) -> Option<(&str, &str)> {
-    text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_names_with_tags() {
-        for good in ["photon:1.0", "vmware/nginx:1.11.5-patched", "host.example:5000/a/b_c:v1"] {
-            assert!(is_reference(good), "{good}");
-        }
-        for wrong in ["photon", "", ":", "a:", "../a:b", "a//b:c", "a b:c", "host:5000/a", "a\":1"] {
-            assert!(!is_reference(wrong), "{wrong}");
-        }
     }
 }

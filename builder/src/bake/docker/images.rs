@@ -91,6 +91,11 @@ impl Images {
         };
         let boot = boot_of_host()?;
         let Some(record) = record.filter(|record| record.boot == boot) else { return Ok(None) };
+        // A layer that has lost a part counts as missing, and is made anew.
+        let parts = [MARKS, SPLIT, DIFF].map(|part| at.join(part));
+        if parts.iter().any(|part| !part.exists()) {
+            return Ok(None);
+        }
         let marks = marks::parse(&file::read_text(&at.join(MARKS))?)?;
         Ok(Some(StoredLayer { diff_id: record.diff_id, size: record.size, marks, at }))
     }

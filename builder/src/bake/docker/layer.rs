@@ -1,5 +1,6 @@
 //! One layer of a container image: from its tar to a directory as overlay2 has it, and the rest of the tar beside it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write as _};
@@ -58,7 +59,7 @@ pub(super) fn unpack(source: &mut dyn Read, what: &str, at: &Path) -> Result<Unp
         what,
         split: SplitWriter::new(split),
         filled: Filled::default(),
-        directories: Vec::new(),
+        directories: BTreeMap::new(),
         marks: Vec::new(),
         size: 0,
         buffer: vec![0; 1 << 16],
@@ -83,7 +84,7 @@ struct Layer<'a> {
     split: SplitWriter<File>,
     filled: Filled,
     /// Directories with their times, which are set last.
-    directories: Vec<(PathBuf, i64)>,
+    directories: BTreeMap<PathBuf, i64>,
     marks: Vec<Mark>,
     size: u64,
     buffer: Vec<u8>,
@@ -98,6 +99,10 @@ impl Layer<'_> {
         let path = inside(Path::new(OsStr::from_bytes(&entry.name[start..])))
             .filter(|_| !entry.name.contains(&0))
             .ok_or_else(|| self.refused(entry, "leads out of the layer"))?;
+        // The names of the state file system go through a script, a line each.
+        if entry.name.iter().any(|byte| b"\n\r".contains(byte)) {
+            return Err(self.refused(entry, "has a line break in its name"));
+        }
         let Some(name) = path.file_name().map(OsStr::as_bytes) else {
             // The top itself: Docker leaves it as it is.
             return match entry.kind {
@@ -111,6 +116,8 @@ impl Layer<'_> {
             }
             let parent = path.parent().unwrap_or(Path::new(""));
             if name == OPAQUE {
+                // The directory may have no entry of its own: Docker makes it, and so hides what lies below.
+                self.parents_of(entry, &path)?;
                 self.mark(entry, parent, What::Opaque)?;
             } else if !name.starts_with(AUFS) {
                 let removed = &name[WHITEOUT.len()..];
@@ -150,9 +157,12 @@ impl Layer<'_> {
                 self.size += entry.link.len() as u64;
             }
             Kind::Link => {
-                // The first name has brought everything else.
-                fs::hard_link(self.root.join(self.link_target(entry)?.0), &at)?;
-                return Ok(checksum);
+                let (target, put) = self.link_target(entry)?;
+                fs::hard_link(self.root.join(target), &at)?;
+                // As Docker does, what this header says of the file counts too.
+                if put == Put::Symlink {
+                    return Ok(checksum);
+                }
             }
             Kind::Character(major, minor) => return self.node(entry, path, 'c', (major, minor)),
             Kind::Block(major, minor) => return self.node(entry, path, 'b', (major, minor)),
@@ -170,7 +180,12 @@ impl Layer<'_> {
             self.attribute(entry, path, name, value)?;
         }
         match entry.kind {
-            Kind::Directory => self.directories.push((at, entry.modified)),
+            Kind::Directory => {
+                // Docker refuses it, and which entry counts nobody could say.
+                if self.directories.insert(at, entry.modified).is_some() {
+                    return Err(self.refused(entry, "stands in it twice"));
+                }
+            }
             _ => pack::set_time(&at, entry.modified)?,
         }
         Ok(checksum)
@@ -239,8 +254,10 @@ impl Layer<'_> {
 
     fn parents_of(&mut self, entry: &Entry, path: &Path) -> Result<()> {
         let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-        if self.filled.get(parent) == Some(Put::Directory) {
-            return Ok(());
+        match self.filled.get(parent) {
+            Some(Put::Directory) => return Ok(()),
+            Some(_) => return Err(self.refused(entry, &format!("lies below {parent:?}, which is no directory"))),
+            None => {}
         }
         let mut missing = self.filled.take(parent, Put::Directory).map_err(|words| self.refused(entry, &words))?;
         missing.push(parent.into());
@@ -277,13 +294,12 @@ impl Layer<'_> {
         self.marks.sort();
         self.marks.dedup();
         // Innermost first: whatever is put into a directory changes its time.
-        self.directories.sort();
         for (path, time) in self.directories.iter().rev() {
             pack::set_time(path, *time)?;
         }
         // Those that no entry describes, and the top, have the time of nothing.
-        let described: std::collections::BTreeSet<&PathBuf> = self.directories.iter().map(|(path, _)| path).collect();
-        for path in filled.directories().map(|path| root.join(path)).filter(|path| !described.contains(path)) {
+        let described = |path: &PathBuf| self.directories.contains_key(path);
+        for path in filled.directories().map(|path| root.join(path)).filter(|path| !described(path)) {
             pack::set_time(&path, 0)?;
         }
         pack::set_time(root, 0)?;

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::archive::{Image, split_tag};
+use super::archive::Image;
 use super::images::StoredLayer;
 use super::layer::{DIFF, SPLIT};
 use super::marks::Mark;
+use super::reference::split_tag;
 use crate::sys::digest::Digest;
 use crate::sys::file;
 

@@ -7,12 +7,14 @@
 //! Invariant: equal archives, equal bits; memory does not grow with the archive's length.
 
 mod archive;
+mod configuration;
 mod crc64;
 mod frames;
 mod images;
 mod layer;
 mod layout;
 pub mod marks;
+mod reference;
 mod split;
 
 pub use archive::{Archive, Image, OtherLayer, read};

@@ -40,8 +40,9 @@ pub fn images(text: &[u8]) -> Result<Vec<String>, String> {
     Ok(images)
 }
 
-/// A name with its tag, without what Docker leaves out.
-fn familiar(image: &str) -> String {
+/// A name with its tag, without what Docker leaves out when it shows one.
+#[must_use]
+pub fn familiar(image: &str) -> String {
     let name = image.strip_prefix("docker.io/").unwrap_or(image);
     let name = name.strip_prefix("library/").unwrap_or(name);
     match name.rsplit_once(':') {

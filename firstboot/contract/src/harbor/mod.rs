@@ -16,7 +16,7 @@ use std::fmt;
 
 pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
-pub use images::{images, services};
+pub use images::{familiar, images, services};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use version::{Generation, Version};
 
