@@ -85,6 +85,16 @@ impl Ceph {
         self.signal("CONT");
     }
 
+    /// Has the metadata server throw every client out, as it does with one that does not answer for long; gives how many.
+    pub(crate) fn evict(&self) -> usize {
+        let listed: serde_json::Value = serde_json::from_str(&self.admin(&["tell", "mds.a", "session", "ls"])).unwrap();
+        let clients = listed.as_array().unwrap();
+        for client in clients {
+            self.admin(&["tell", "mds.a", "client", "evict", &format!("id={}", client["id"])]);
+        }
+        clients.len()
+    }
+
     fn signal(&self, signal: &str) {
         for daemon in self.monitor.iter().chain(&self._daemons) {
             run("kill", &[&format!("-{signal}"), &daemon.id().to_string()]);

@@ -3,14 +3,14 @@
 use habuild::boot::Forward;
 use habuild::spec::image::Firmware;
 
-use super::place::{ADDRESS, within};
+use super::place::{ADDRESS, DEAD, within};
 use super::services::{DATABASE_PASSWORD, REDIS_PASSWORD};
 use super::web::{ADMIN, FrontEnd};
 use crate::machine::{Node, image};
 
 /// The port that every node publishes.
 pub(crate) const PORT: u16 = 8070;
-const SHARE: &str = "/mnt/cephfs/harbor";
+pub(crate) const SHARE: &str = "/mnt/cephfs/harbor";
 
 /// What differs from node to node, or from test to test.
 pub(crate) struct Config<'c> {
@@ -32,7 +32,7 @@ harbor:
   admin_password: ref+file:///etc/habuild/admin
 storage:
   cephfs:
-    monitors: ['{ADDRESS}:6789']
+    monitors: ['{DEAD}:6789', '{ADDRESS}:6789']
     path: {path}
     mountpoint: {SHARE}
     client: harbor

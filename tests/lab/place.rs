@@ -13,6 +13,9 @@ use habuild::sys::cmd::Cmd;
 /// The address of every service of the lab. Nobody else has it: it is one of the namespace's.
 pub(crate) const ADDRESS: &str = "10.77.0.1";
 
+/// An address at which nobody answers: a monitor that is down.
+pub(crate) const DEAD: &str = "10.77.0.2";
+
 /// The lab's own directory, for as long as the tests run.
 pub(crate) fn dir() -> PathBuf {
     static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ceph::Ceph;
-use super::cluster::{Config, front_end, node_config, secrets, status, until_state};
+use super::cluster::{Config, SHARE, front_end, node_config, secrets, status, until_state};
 use super::place::within;
 use super::services::Database;
 use crate::machine::Node;
@@ -63,6 +63,49 @@ pub(crate) fn the_share_goes_and_returns(ceph: &Ceph, node: &Node) {
     within(SOON, "Harbor after its share has returned", || {
         serves(node) && status(node)["service"]["state"] == "running"
     });
+}
+
+/// Clients that the metadata server throws out: whatever they held is gone, and they come back by themselves.
+pub(crate) fn evicted(ceph: &Ceph, nodes: &[&Node]) {
+    assert!(ceph.evict() >= nodes.len(), "each node has a session");
+    for node in nodes {
+        within(SOON, "Harbor after its client was evicted", || {
+            serves(node) && status(node)["service"]["state"] == "running"
+        });
+    }
+}
+
+/// The cluster's secrets are lost, and come back from a backup.
+pub(crate) fn lost_secrets(node: &Node) {
+    let before = secrets(node);
+    let script = format!(
+        "set -e; cd /root; umask 077; echo 'a passphrase of the lab' > word
+habuild-firstboot secrets export --passphrase-file word --output backup.age
+mv {SHARE}/.habuild/secrets.json lost; systemctl restart habuild-firstboot"
+    );
+    node.root(&script).unwrap();
+    until_state(node, "failed", 600);
+    assert!(status(node)["steps"].to_string().contains("secrets.json: is gone"));
+    let script = "cd /root; habuild-firstboot secrets import --passphrase-file word backup.age && rm lost &&
+systemctl restart habuild-firstboot";
+    node.root(script).unwrap();
+    until_state(node, "ready", 600);
+    assert_eq!(secrets(node), before);
+}
+
+/// Another node has upgraded the cluster: this one stops, and says which image it takes.
+pub(crate) fn upgraded_elsewhere(node: &Node) {
+    let script = format!(
+        "set -e; cd {SHARE}/.habuild
+sed 's/\"harbor\": \"[^\"]*\"/\"harbor\": \"v9.9.9\"/' cluster-0001.json > draft; mv draft cluster-0002.json"
+    );
+    node.root(&script).unwrap();
+    until_state(node, "failed", 600);
+    let said = status(node)["steps"].to_string();
+    assert!(said.contains("runs Harbor v9.9.9, and this image holds"), "{said}");
+    within(SOON, "a Harbor that does not run beside a newer one", || running(node) == 0);
+    node.root(&format!("rm {SHARE}/.habuild/cluster-0002.json; systemctl restart habuild-firstboot")).unwrap();
+    until_state(node, "ready", 600);
 }
 
 /// Another cluster's share, and a directory that is not the share of this database.
