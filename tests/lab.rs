@@ -63,6 +63,7 @@ fn two_nodes_of_one_cluster() {
     trouble::what_ends_comes_back(&a);
     trouble::power_cut(&a, &secrets(&b));
     trouble::the_share_goes_and_returns(&ceph, &b);
+    trouble::full(&ceph, &a);
     trouble::evicted(&ceph, &[&a, &b]);
     let seen: serde_json::Value = serde_json::from_str(&a.root("habuild-firstboot cluster --json").unwrap()).unwrap();
     assert_eq!(seen["nodes"].as_array().unwrap().len(), 2, "{seen}");

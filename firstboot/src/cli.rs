@@ -4,7 +4,7 @@
 mod cluster;
 mod secrets;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -175,7 +175,11 @@ fn cloud_init_stage(stage: Stage) -> ExitCode {
 /// Exit code 1: it may pass; 2: it will not.
 fn check_share(host: &Host, wanted: proof::For) -> Result<(), ExitCode> {
     let expected = proof::Expected::recorded(host);
-    expected.and_then(|expected| proof::prove(host, &expected, wanted)).map_err(|trouble| said(&trouble))
+    match expected.and_then(|expected| proof::prove(host, &expected, wanted)) {
+        Ok(None) => Ok(()),
+        Ok(Some(doubt)) => print(&(doubt + "\n")),
+        Err(trouble) => Err(said(&trouble)),
+    }
 }
 
 fn check_images(host: &Host) -> Result<(), ExitCode> {
@@ -192,7 +196,7 @@ fn check_images(host: &Host) -> Result<(), ExitCode> {
 
 fn said(trouble: &Trouble) -> ExitCode {
     eprintln!("{trouble}");
-    if trouble.passing { ExitCode::FAILURE } else { ExitCode::from(WRONG) }
+    ExitCode::from(trouble.exit_code())
 }
 
 fn settle(args: &SettleArgs) -> ExitCode {
@@ -203,7 +207,7 @@ fn settle(args: &SettleArgs) -> ExitCode {
         instance: &args.instance,
         adopt: false,
         upgrade_from: None,
-        database_used: false,
+        database: share::Used::No,
         given: None,
         bits: args.bits,
     };
@@ -236,7 +240,7 @@ fn status(host: &Host, as_json: bool, wait: bool) -> ExitCode {
         }
         serde_json::to_string_pretty(&object).unwrap_or_default() + "\n"
     } else {
-        status.text(harbor.as_ref())
+        status.text(harbor.as_ref(), host.now().as_secs(), std::io::stdout().is_terminal())
     };
     match print(&text) {
         Ok(()) => ExitCode::from(status.exit_code(harbor.as_ref())),

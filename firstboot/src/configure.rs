@@ -1,6 +1,7 @@
 //! Step `configure`: Harbor's configuration and compose file, rendered into a directory of the node.
 //!
-//! Invariant: a file is written only when it changes, so that a second run tells whether Harbor must be restarted.
+//! Invariant: what Compose accepted, and what Harbor was started with, is known by a digest that is written down last: an
+//! agent that ends in between leaves nothing that the next one would take for done.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,11 +13,15 @@ use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::host::docker::{self, WORK};
 use crate::secrets::{Resolved, Secret};
-use crate::share::SharedSecrets;
+use crate::share::{SharedSecrets, sha256};
 use crate::trouble::Trouble;
 
 /// Harbor's data that no other node needs.
 pub(crate) const LOCAL: &str = "/var/lib/harbor";
+/// Names what Compose has accepted.
+const CHECKED: &str = "/var/lib/habuild/checked";
+/// Names what Harbor was started with in this boot.
+pub(crate) const STARTED: &str = "/run/habuild/started";
 
 /// What every node of the cluster has alike, and what its share holds.
 pub(crate) struct Cluster<'c> {
@@ -25,7 +30,7 @@ pub(crate) struct Cluster<'c> {
     pub(crate) reset: bool,
 }
 
-/// Renders and writes everything; `true` when something changed. `data` is Harbor's directory on the share.
+/// Renders and writes everything; gives the digest of it. `data` is Harbor's directory on the share.
 pub(crate) fn apply(
     host: &Host,
     config: &NodeConfig,
@@ -33,7 +38,7 @@ pub(crate) fn apply(
     secrets: &Resolved,
     cluster: &Cluster<'_>,
     data: &str,
-) -> Result<bool, Trouble> {
+) -> Result<String, Trouble> {
     let shared = cluster.shared;
     let rendered = harbor::render(&Inputs {
         config,
@@ -59,29 +64,48 @@ pub(crate) fn apply(
     for path in &rendered.directories {
         host.make_directory(Path::new(path), 0o755).map_err(|error| made(path, error))?;
     }
-    let changed = write(host, &rendered).map_err(|(path, error)| made(&path, error))?;
-    if changed {
+    write(host, &rendered).map_err(|(path, error)| made(&path, error))?;
+    let digest = digest(&rendered);
+    if !is_noted(host, CHECKED, &digest) {
         docker::check(host)?;
+        note(host, CHECKED, &digest)?;
     }
-    Ok(changed)
+    Ok(digest)
+}
+
+fn digest(rendered: &Rendered) -> String {
+    let mut text = String::new();
+    for (name, (content, mode)) in &rendered.files {
+        text += &format!("{name:?} {mode:o} {}\n", sha256(content.as_bytes()));
+    }
+    sha256(text.as_bytes())
+}
+
+/// Whether `file` says that something was done with what has this digest.
+pub(crate) fn is_noted(host: &Host, file: &str, digest: &str) -> bool {
+    host.read(Path::new(file)).is_ok_and(|content| content.bytes == digest.as_bytes())
+}
+
+/// Says in `file` that something was done with what has this digest.
+pub(crate) fn note(host: &Host, file: &str, digest: &str) -> Result<(), Trouble> {
+    let written = host.write(Path::new(file), digest.as_bytes(), 0o600);
+    written.map(|_| ()).map_err(|error| Trouble::passing(format!("{file} cannot be written: {error}")))
 }
 
 /// Writes what differs and removes what is no longer rendered.
-fn write(host: &Host, rendered: &Rendered) -> Result<bool, (String, std::io::Error)> {
-    let mut changed = false;
+fn write(host: &Host, rendered: &Rendered) -> Result<(), (String, std::io::Error)> {
     for (name, (text, mode)) in &rendered.files {
         let path = format!("{WORK}/{name}");
         let at = Path::new(&path);
         let directory = at.parent().unwrap_or(at);
         host.make_directory(directory, 0o755).map_err(|error| (path.clone(), error))?;
-        changed |= host.write(at, text.as_bytes(), *mode).map_err(|error| (path.clone(), error))?;
+        host.write(at, text.as_bytes(), *mode).map_err(|error| (path.clone(), error))?;
     }
     let wanted: BTreeSet<&Path> = rendered.files.keys().map(Path::new).collect();
     let there = host.files_below(Path::new(WORK)).map_err(|error| (WORK.to_owned(), error))?;
     for path in there.iter().filter(|path| !wanted.contains(path.as_path())) {
         let path = Path::new(WORK).join(path);
         host.remove(&path).map_err(|error| (path.display().to_string(), error))?;
-        changed = true;
     }
-    Ok(changed)
+    Ok(())
 }

@@ -17,6 +17,8 @@ mod stores;
 mod supervise;
 #[cfg(test)]
 mod test_authority;
+#[cfg(test)]
+mod test_machine;
 mod trouble;
 
 use std::path::Path;

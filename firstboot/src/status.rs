@@ -8,7 +8,7 @@
 //! | `state` | `starting`, `ready`, `degraded` (ready, but something needs a look), `failed` (will not try again), `idle` (no node config) |
 //! | `instance` | cloud-init's instance id |
 //! | `cluster`, `harbor` | the cluster's name; the bundle's version |
-//! | `steps` | in order, each `name`, `state` (`running`, `ok`, `retrying`, `failed`), `seconds`, `attempts`, `message` |
+//! | `steps` | in order, each `name`, `state` (`running`, `ok`, `retrying`, `failed`), `since`, `seconds`, `attempts`, `message` |
 //! | `warnings` | what an operator should know, one line each |
 //!
 //! Keys are added, never renamed. Nothing secret is in it: everybody on the node can read it.
@@ -52,7 +52,10 @@ pub(crate) enum State {
 pub(crate) struct StepStatus {
     pub(crate) name: String,
     pub(crate) state: StepState,
-    /// Wall time since the step began, all attempts together.
+    /// When it began: seconds since 1970.
+    #[serde(default)]
+    pub(crate) since: Option<u64>,
+    /// Wall time since the step began, all attempts together, when this was written.
     pub(crate) seconds: f64,
     pub(crate) attempts: u32,
     pub(crate) message: Option<String>,
@@ -100,7 +103,8 @@ impl Status {
     pub(crate) fn step(&mut self, name: &str) -> Option<&mut StepStatus> {
         if !self.steps.iter().any(|step| step.name == name) {
             let state = StepState::Running;
-            self.steps.push(StepStatus { name: name.to_owned(), state, seconds: 0.0, attempts: 0, message: None });
+            let (name, message) = (name.to_owned(), None);
+            self.steps.push(StepStatus { name, state, since: None, seconds: 0.0, attempts: 0, message });
         }
         self.steps.iter_mut().find(|step| step.name == name)
     }
@@ -109,7 +113,8 @@ impl Status {
     /// ready, waits for something now.
     pub(crate) fn exit_code(&self, harbor: Option<&state::State>) -> u8 {
         let retrying = self.steps.iter().any(|step| step.state == StepState::Retrying);
-        let waits = harbor.is_some_and(|harbor| harbor.message.is_some());
+        // Once ready, the supervisor runs, waits for nothing, and has no container that keeps ending.
+        let waits = harbor.is_none_or(|harbor| harbor.message.is_some() || harbor.containers.iter().any(keeps_ending));
         match self.state {
             State::Failed => 1,
             State::Degraded => 2,
@@ -119,29 +124,43 @@ impl Status {
         }
     }
 
-    /// For people.
-    pub(crate) fn text(&self, harbor: Option<&state::State>) -> String {
+    /// For people, at `now` (seconds since 1970), with `colours` or without.
+    pub(crate) fn text(&self, harbor: Option<&state::State>, now: u64, colours: bool) -> String {
         let mut text = String::new();
         let word = match self.state {
             State::Starting => "starting",
+            State::Ready if self.exit_code(harbor) != 0 => "ready, but see below",
             State::Ready => "ready",
             State::Degraded => "degraded: ready, but see below",
             State::Failed => "failed: correct what is said below, then systemctl restart habuild-firstboot",
-            State::Idle => "idle: there is no node config",
+            State::Idle => "idle: there is no node config; cloud-init status --long says what became of the user-data",
         };
+        let paint = |code: u8, word: &str| match (colours, code) {
+            (false, _) => word.to_owned(),
+            (true, 0) => format!("\x1b[32m{word}\x1b[0m"),
+            (true, 1) => format!("\x1b[31m{word}\x1b[0m"),
+            (true, _) => format!("\x1b[33m{word}\x1b[0m"),
+        };
+        let word = paint(self.exit_code(harbor), word);
         let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".to_owned());
         let _ = writeln!(text, "state     {word}");
         let _ = writeln!(text, "cluster   {}", known(&self.cluster));
         let _ = writeln!(text, "harbor    {}", known(&self.harbor));
         let _ = writeln!(text, "instance  {}", known(&self.instance));
         for step in &self.steps {
-            let state = match step.state {
-                StepState::Running => "running",
-                StepState::Ok => "ok",
-                StepState::Retrying => "retrying",
-                StepState::Failed => "failed",
+            let (state, code) = match step.state {
+                StepState::Running => ("running", 2),
+                StepState::Ok => ("ok", 0),
+                StepState::Retrying => ("retrying", 2),
+                StepState::Failed => ("failed", 1),
             };
-            let _ = write!(text, "step      {:<13}{state:<9}{:>6.1} s", step.name, step.seconds);
+            let state = paint(code, &format!("{state:<9}"));
+            // What is under way is as old as it is now, not as it was when it was last told.
+            let seconds = match (step.state, step.since) {
+                (StepState::Running | StepState::Retrying, Some(since)) => now.saturating_sub(since) as f64,
+                _ => step.seconds,
+            };
+            let _ = write!(text, "step      {:<13}{state}{seconds:>6.1} s", step.name);
             if step.attempts > 1 {
                 let _ = write!(text, "  {} attempts", step.attempts);
             }
@@ -153,8 +172,12 @@ impl Status {
         for warning in &self.warnings {
             let _ = writeln!(text, "warning   {warning}");
         }
+        if harbor.is_none() && matches!(self.state, State::Ready | State::Degraded) {
+            let words = paint(1, "not running: systemctl status harbor, journalctl -b -u harbor");
+            let _ = writeln!(text, "service   {words}");
+        }
         if let Some(harbor) = harbor {
-            let _ = writeln!(text, "service   {}", harbor.state);
+            let _ = writeln!(text, "service   {}", paint(if harbor.message.is_some() { 2 } else { 0 }, &harbor.state));
             if let Some(message) = &harbor.message {
                 let _ = writeln!(text, "          {message}");
             }
@@ -166,6 +189,11 @@ impl Status {
         }
         text
     }
+}
+
+/// Whether a container is down, and not for the first time.
+fn keeps_ending(container: &state::Member) -> bool {
+    container.state != "running" && container.restarts > 2
 }
 
 #[cfg(test)]
@@ -180,15 +208,22 @@ mod tests {
             step.state = StepState::Retrying;
         }
         assert_eq!(status.exit_code(None), 2);
-        for (state, code) in [(State::Ready, 0), (State::Degraded, 2), (State::Failed, 1), (State::Idle, 0)] {
+        for (state, code) in [(State::Ready, 2), (State::Degraded, 2), (State::Failed, 1), (State::Idle, 0)] {
             status.state = state;
             assert_eq!(status.exit_code(None), code);
         }
         let mut harbor = state::State::default();
         status.state = State::Ready;
         assert_eq!(status.exit_code(Some(&harbor)), 0);
+        let (name, state) = ("ui".to_owned(), "exited".to_owned());
+        harbor.containers = vec![state::Member { name, state, restarts: 2 }];
+        assert_eq!(status.exit_code(Some(&harbor)), 0, "it may have been restarted");
+        harbor.containers[0].restarts = 3;
+        assert_eq!(status.exit_code(Some(&harbor)), 2);
+        harbor.containers.clear();
         harbor.message = Some("the share does not answer".to_owned());
         assert_eq!(status.exit_code(Some(&harbor)), 2);
+        assert!(status.text(None, 0, false).contains("service   not running: systemctl status harbor"));
     }
 
     #[test]
@@ -198,16 +233,18 @@ mod tests {
             *step = StepStatus {
                 name: "storage".to_owned(),
                 state: StepState::Retrying,
+                since: Some(1000),
                 seconds: 61.25,
                 attempts: 3,
                 message: Some("cannot be mounted".to_owned()),
             };
         }
-        let text = status.text(None);
+        let text = status.text(None, 1070, false);
         assert!(
-            text.contains("step      storage      retrying   61.2 s  3 attempts\n          cannot be mounted\n"),
+            text.contains("step      storage      retrying   70.0 s  3 attempts\n          cannot be mounted\n"),
             "{text}"
         );
+        assert!(status.text(None, 1070, true).contains("\u{1b}[33mretrying "));
         assert!(text.starts_with("state     starting\ncluster   hub\nharbor    ?\n"), "{text}");
     }
 }

@@ -6,6 +6,8 @@ use contract::strict::Mistake;
 
 /// The exit code for what stays until somebody changes something, such as a wrong node config; 1 says that it may pass.
 pub(crate) const WRONG: u8 = 2;
+/// The exit code of `check --share` for what may pass, and sooner if the share is mounted anew.
+pub(crate) const REMOUNT: u8 = 4;
 
 /// A step's failure. Its text names the thing, what happened and what to do, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +18,33 @@ pub(crate) struct Trouble {
     pub(crate) hint: Option<String>,
     /// Whether it may pass without a change of the node config or the image.
     pub(crate) passing: bool,
+    /// Whether it may pass when the share is mounted anew.
+    pub(crate) remount: bool,
 }
 
 impl Trouble {
     /// What may pass: a server that does not answer yet.
     pub(crate) fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, passing: true }
+        Self { message: message.into(), hint: None, passing: true, remount: false }
     }
 
     /// What stays until somebody changes something.
     pub(crate) fn lasting(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, passing: false }
+        Self { message: message.into(), hint: None, passing: false, remount: false }
+    }
+
+    /// What may pass when the share is mounted anew.
+    pub(crate) fn remount(self) -> Self {
+        Self { remount: true, ..self }
+    }
+
+    /// The exit code that says which of these it is.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self { remount: true, .. } => REMOUNT,
+            Self { passing: true, .. } => 1,
+            _ => WRONG,
+        }
     }
 
     /// Adds what to do.
@@ -38,7 +56,7 @@ impl Trouble {
 /// A mistake in what somebody wrote stays until it is corrected.
 impl From<Mistake> for Trouble {
     fn from(Mistake { message, hint }: Mistake) -> Self {
-        Self { message, hint, passing: false }
+        Self { message, hint, ..Self::lasting("") }
     }
 }
 

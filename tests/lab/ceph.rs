@@ -95,6 +95,11 @@ impl Ceph {
         clients.len()
     }
 
+    /// Lets the file system hold so many objects; 0 as many as there is room for.
+    pub(crate) fn quota(&self, objects: u32) {
+        self.admin(&["osd", "pool", "set-quota", POOLS[0], "max_objects", &objects.to_string()]);
+    }
+
     fn signal(&self, signal: &str) {
         for daemon in self.monitor.iter().chain(&self._daemons) {
             run("kill", &[&format!("-{signal}"), &daemon.id().to_string()]);

@@ -36,6 +36,11 @@ impl Container {
     pub(crate) fn runs(&self) -> bool {
         self.state == "running"
     }
+
+    /// Whether it has processes, be they held still.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+    }
 }
 
 /// Which Compose is here. The plug-in is the one that is kept up to date; Debian 12 has only the older program.
@@ -85,13 +90,22 @@ fn parse_containers(text: &str) -> Vec<Container> {
     text.lines().filter_map(one).collect()
 }
 
-/// Starts one container.
-pub(crate) fn start(host: &Host, name: &str) -> Result<(), CommandError> {
-    host.command("docker").args(["start", name]).time(TIME).run().map(|_| ())
+/// Starts one container that is in `state`. What was held still goes on; what Docker calls dead can only be made anew.
+pub(crate) fn start(host: &Host, name: &str, state: Option<&str>) -> Result<(), CommandError> {
+    let verb: &[&str] = match state {
+        Some("paused") => &["unpause"],
+        Some("dead") => &["rm", "--force"],
+        _ => &["start"],
+    };
+    host.command("docker").args(verb).args([name]).time(TIME).run().map(|_| ())
 }
 
 /// Stops one container; kills it after ten seconds.
-pub(crate) fn stop(host: &Host, name: &str) -> Result<(), CommandError> {
+pub(crate) fn stop(host: &Host, container: &Container) -> Result<(), CommandError> {
+    let name = container.name.as_str();
+    if container.state == "paused" {
+        host.command("docker").args(["unpause", name]).run()?;
+    }
     host.command("docker").args(["stop", "-t", "10", name]).run().map(|_| ())
 }
 

@@ -72,6 +72,15 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Faul
         }
         in_use |= !connection.rows(&format!("SELECT 1 FROM {table} LIMIT 1"))?.is_empty();
     }
+    if matches!(schema, Schema::Harbor { .. }) {
+        // They change no row, and need the rights that changing one needs.
+        for statement in [
+            "INSERT INTO repository SELECT * FROM repository WHERE 1 = 0",
+            "UPDATE repository SET name = name WHERE 1 = 0",
+        ] {
+            connection.rows(statement)?;
+        }
+    }
     let clock = connection.rows("SELECT UNIX_TIMESTAMP()")?;
     let clock = clock.first().and_then(|row| cell(row, 0)?.parse().ok());
     let clock = clock.ok_or_else(|| connection.service().server("it does not tell the time"))?;

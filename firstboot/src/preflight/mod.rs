@@ -94,7 +94,12 @@ impl Service {
     }
 
     fn connect(&self) -> Result<Wire, Fault> {
-        dial::connect(&self.host, self.port, self.patience).map_err(|failure| self.failed(failure))
+        dial::connect(&self.host, self.port, self.patience).map_err(|failure| match failure {
+            Failure::TimedOut => self
+                .fault(Side::Network, true, "no answer in time")
+                .advice("check the way there: routes, security groups, firewalls"),
+            other => self.failed(other),
+        })
     }
 
     fn fault(&self, side: Side, recoverable: bool, what: impl Into<String>) -> Fault {
@@ -120,9 +125,12 @@ impl Service {
             Failure::Name => network("the name is not known").advice(format!("check {}.host", self.key)),
             Failure::Refused => network("nobody listens there")
                 .advice(format!("start the server, or check {0}.host and {0}.port", self.key)),
-            Failure::TimedOut => {
-                network("no answer in time").advice("check the way there: routes, security groups, firewalls")
-            }
+            Failure::TimedOut => self.server("it takes connections, but does not answer in time").advice(
+                "is it overloaded, or held up by a lock? If others reach it, check firewalls between it and this node",
+            ),
+            Failure::Closed if self.tls.is_none() => self
+                .server("it closed the connection")
+                .advice(format!("look at its log; does it take TLS only? {}.tls says how this node speaks", self.key)),
             Failure::Closed => self.server("it closed the connection"),
             Failure::Other(words) => network(&format!("cannot be reached: {words}")),
             Failure::Tls(fault) => {

@@ -264,7 +264,10 @@ impl Connection {
         match code {
             1045 | 1698 => service
                 .config(format!("access denied for user {}", who(&message).unwrap_or_else(|| user.clone())))
-                .advice("check database.user and database.password"),
+                .advice(match service.tls {
+                    Some(_) => "check database.user and database.password",
+                    None => "check database.user and database.password; a server that takes TLS only says the same",
+                }),
             1044 | 1142 | 1143 => service
                 .config(format!("user {user} may not use the database {database}"))
                 .advice(format!("GRANT ALL ON {database}.* TO {user} there")),

@@ -105,6 +105,13 @@ pub(crate) struct Attempt {
 #[derive(Default)]
 pub(crate) struct Answers(RefCell<Vec<(SecretRef, Secret)>>);
 
+impl Answers {
+    /// Forgets them, so that the next attempt asks again.
+    pub(crate) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
 impl fmt::Debug for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.borrow().iter().map(|(address, _)| address)).finish()

@@ -6,6 +6,21 @@
 use super::stamp::Stamp;
 use crate::trouble::Trouble;
 
+/// Whether Harbor's database knows repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Used {
+    No,
+    /// A database that runs with Harbor, and so cannot be asked before, has run.
+    Perhaps,
+    Yes,
+}
+
+impl From<bool> for Used {
+    fn from(used: bool) -> Self {
+        if used { Self::Yes } else { Self::No }
+    }
+}
+
 /// What is on the share, and around it.
 #[derive(Debug, Clone)]
 pub(super) struct Seen<'s> {
@@ -15,8 +30,7 @@ pub(super) struct Seen<'s> {
     pub(super) secrets: Option<&'s str>,
     /// Whether the node config gives the secrets.
     pub(super) given: bool,
-    /// Whether Harbor's database knows repositories.
-    pub(super) database_used: bool,
+    pub(super) database: Used,
     /// Whether the share holds images.
     pub(super) registry_used: bool,
 }
@@ -57,7 +71,9 @@ pub(super) fn decide(seen: &Seen<'_>, told: &Told<'_>) -> Result<Decision, Troub
         return Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"));
     }
     // Whatever else is there: once something was pushed, `data/registry` is never empty again.
-    if seen.database_used && !seen.registry_used {
+    let known = seen.database == Used::Yes
+        || (seen.database == Used::Perhaps && seen.stamp.is_none() && seen.secrets.is_none());
+    if known && !seen.registry_used {
         let message =
             format!("{share}: holds no images, but the database knows some: this is not the share of its cluster");
         return Err(Trouble::lasting(message).hint(
@@ -138,7 +154,7 @@ mod tests {
     }
 
     fn seen<'s>(stamp: Option<&'s (u32, Stamp)>, secrets: Option<&'s str>, database: bool, registry: bool) -> Seen<'s> {
-        Seen { stamp, secrets, given: false, database_used: database, registry_used: registry }
+        Seen { stamp, secrets, given: false, database: database.into(), registry_used: registry }
     }
 
     #[test]
@@ -194,6 +210,17 @@ mod tests {
         assert!(decide(&given(seen(None, Some(OURS), true, false)), &told()).is_err());
         let stamped = Seen { given: true, ..seen(Some(&good), Some("x"), true, true) };
         assert!(decide(&stamped, &told()).unwrap_err().message.starts_with("shared_secrets: are not those"));
+    }
+
+    /// A database that runs with Harbor has run, and nothing was pushed yet.
+    #[test]
+    fn a_database_that_cannot_be_asked() {
+        let good = stamp("hub", "v1.2.0", OURS);
+        let perhaps = |seen: Seen<'static>| Seen { database: Used::Perhaps, ..seen };
+        assert!(decide(&perhaps(seen(None, None, false, false)), &told()).is_err());
+        assert_eq!(decide(&perhaps(seen(None, Some(OURS), false, false)), &told()), Ok(Decision::Stamp(1)));
+        let stamped = Seen { database: Used::Perhaps, ..seen(Some(&good), Some(OURS), false, false) };
+        assert_eq!(decide(&stamped, &told()), Ok(Decision::Adopt));
     }
 
     /// Over every input: what must never happen does not.

@@ -17,7 +17,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub(crate) use decide::Used;
 use decide::{Decision, Seen, Told, decide};
+pub(crate) use openssl::belong_together;
 pub(crate) use secrets::{SharedSecrets, sha256};
 pub(crate) use stamp::Stamp;
 
@@ -43,8 +45,7 @@ pub(crate) struct Node<'n> {
     pub(crate) instance: &'n str,
     pub(crate) adopt: bool,
     pub(crate) upgrade_from: Option<&'n str>,
-    /// Whether Harbor's database knows repositories.
-    pub(crate) database_used: bool,
+    pub(crate) database: Used,
     /// The secrets, where the node config gives them.
     pub(crate) given: Option<SharedSecrets>,
     /// The length of a new token key.
@@ -80,7 +81,7 @@ pub(crate) fn settle(host: &Host, node: &Node<'_>) -> Result<Settled, Trouble> {
             stamp: stamp.as_ref(),
             secrets: digest.as_deref(),
             given: node.given.is_some(),
-            database_used: node.database_used,
+            database: node.database,
             registry_used: !host.is_empty(&registry).map_err(failed)?,
         };
         let told = Told {

@@ -42,12 +42,12 @@ pub(super) fn traditional(host: &Host, key: &str) -> Result<String, String> {
 }
 
 /// Whether the certificate is of that key.
-pub(super) fn belong_together(host: &Host, key: &str, certificate: &str) -> Result<bool, String> {
+pub(crate) fn belong_together(host: &Host, key: &str, certificate: &str) -> Result<bool, String> {
     let public = |args: &[&str], input: &str, what: &str| {
         let run = host.command("openssl").args(args).input(input.as_bytes().to_vec()).text();
         run.map_err(|_| format!("{what} cannot be read by openssl"))
     };
-    let of_key = public(&["rsa", "-pubout"], key, "the private key")?;
+    let of_key = public(&["pkey", "-pubout"], key, "the private key")?;
     let of_certificate = public(&["x509", "-noout", "-pubkey"], certificate, "the certificate")?;
     Ok(of_key.trim() == of_certificate.trim())
 }

@@ -11,7 +11,7 @@ fn node(share: &str) -> Node<'_> {
         instance: "i-1",
         adopt: false,
         upgrade_from: None,
-        database_used: false,
+        database: Used::No,
         given: None,
         bits: 1024,
     }
@@ -28,7 +28,7 @@ fn the_first_makes_what_the_second_adopts() {
     let first = settle(&host(), &node(share)).unwrap();
     assert_eq!(first.how, ["made the cluster's secrets", "stamped the share"]);
     first.secrets.check().unwrap();
-    let used = || Node { instance: "i-2", database_used: true, ..node(share) };
+    let used = || Node { instance: "i-2", database: Used::Yes, ..node(share) };
     // Harbor has run, and nothing of it is here: not even the stamp makes this the right share.
     let lost = settle(&host(), &used()).unwrap_err();
     assert!(lost.message.contains("holds no images"), "{lost}");
@@ -99,7 +99,7 @@ fn a_torn_share_is_refused_and_left_alone() {
 fn a_used_database_and_an_empty_share_do_not_go_together() {
     let dir = tempfile::tempdir().unwrap();
     let share = dir.path().to_str().unwrap();
-    let trouble = settle(&host(), &Node { database_used: true, ..node(share) }).unwrap_err();
+    let trouble = settle(&host(), &Node { database: Used::Yes, ..node(share) }).unwrap_err();
     assert!(trouble.message.contains("holds no images, but the database knows some"), "{trouble}");
     assert_eq!(fs::read_dir(dir.path().join(DIRECTORY)).unwrap().count(), 0);
 }

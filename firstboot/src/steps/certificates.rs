@@ -34,7 +34,7 @@ pub(super) fn settle(
         instance,
         adopt,
         upgrade_from: config.upgrade.as_ref().map(|upgrade| upgrade.from.as_str()),
-        database_used: database.used,
+        database: database.used,
         given,
         bits: TOKEN_KEY_BITS,
     };

@@ -88,11 +88,11 @@ pub(crate) fn mount_unit(path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use contract::schema::{self, Storage};
 
-    fn share(more: &str) -> Cephfs {
+    pub(in crate::steps) fn share(more: &str) -> Cephfs {
         let text = format!(
             "version: 1\ncluster: hub\nharbor: {{external_url: http://hub.example.com, admin_password: x1}}\n\
              storage:\n  cephfs:\n    monitors: [10.0.0.11:6789, 'fd00::1']\n    path: /apps/harbor\n\

@@ -62,12 +62,12 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
     let shared = runner.step("certificates", |_| {
         certificates::settle(host, &config, &secrets, &bundle, &instance, &database, &share)
     })?;
-    let changed = runner.step("configure", |_| {
+    let digest = runner.step("configure", |_| {
         let settings = host.read(Path::new(&format!("{data}/config/config.json"))).map(|content| content.bytes).ok();
         let cluster = Cluster { shared: &shared, reset: harbor::must_reset(&config, settings.as_deref()) };
         configure::apply(host, &config, &bundle, &secrets, &cluster, &data)
     })?;
-    runner.step("start", |_| start::harbor(host, changed))?;
+    runner.step("start", |_| start::harbor(host, &digest))?;
     runner.step("ready", |_| ready::check(&config))?;
     runner.finish(State::Ready, &config);
     Ok(())

@@ -9,13 +9,13 @@ use crate::host::dial::Patience;
 use crate::host::journal;
 use crate::preflight::{self, DatabaseState, Fault, Schema};
 use crate::secrets::Resolved;
+use crate::share::Used;
 use crate::trouble::Trouble;
 use contract::schema::{self, NodeConfig, Redis, Service};
 
 /// What was found out about the database.
 pub(super) struct Database {
-    /// Whether it knows repositories.
-    pub(super) used: bool,
+    pub(super) used: Used,
     /// What is no reason not to start, but to be told, in words.
     pub(super) doubts: Vec<String>,
 }
@@ -42,10 +42,11 @@ pub(super) fn check(
         Service::External(database) => {
             let state = check_database(host, database, secrets, bundle)?;
             doubts.extend(clocks(host.now().as_secs(), state.clock)?);
-            state.in_use
+            Used::from(state.in_use)
         }
         // Its container has made its own tables if it ever ran, and starts with Harbor.
-        Service::Bundled => host.exists(&Path::new(LOCAL).join("database/mysql")),
+        Service::Bundled if host.exists(&Path::new(LOCAL).join("database/mysql")) => Used::Perhaps,
+        Service::Bundled => Used::No,
     };
     if let Service::External(redis) = &config.redis {
         check_redis(host, redis, secrets, instance)?;

@@ -6,15 +6,18 @@
 //! A share that does not answer holds whoever touches it in the kernel, where no signal reaches. So [`ask`] has a child
 //! of ours do it, and gives up on the child.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::share::Stamp;
 use crate::share::nodes::Seen;
-use crate::trouble::{Trouble, WRONG};
+use crate::trouble::{REMOUNT, Trouble, WRONG};
+use contract::schema::Cephfs;
 
 /// What is to be proved in this boot; written by the step `storage`, gone with the boot.
 const EXPECTED: &str = "/run/habuild/share.json";
@@ -88,39 +91,60 @@ impl Expected {
     }
 }
 
-/// Proves it, in this process.
-pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<(), Trouble> {
+/// Proves it, in this process. A share that is full is the right one: what is to be said of it comes back.
+pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<Option<String>, Trouble> {
     let at = Path::new(&expected.mountpoint);
     let shown = &expected.mountpoint;
-    let failed = |what: &str, error: std::io::Error| Trouble::passing(format!("{shown}: {what}: {error}"));
+    let failed = |what: &str, error: std::io::Error| {
+        let trouble = Trouble::passing(format!("{shown}: {what}: {error}"));
+        if mended_by_a_mount(&error) { trouble.remount() } else { trouble }
+    };
     if expected.cephfs {
         let magic = host.magic(at).map_err(|error| failed("cannot be looked at", error))?;
         if magic != CEPH {
-            return Err(Trouble::passing(format!("{shown}: the share is not mounted (file system {magic:#x})")));
+            let message = format!("{shown}: the share is not mounted (file system {magic:#x})");
+            return Err(Trouble::passing(message).remount());
         }
         if !host.is_mountpoint(at).map_err(|error| failed("cannot be looked at", error))? {
-            return Err(Trouble::passing(format!("{shown}: lies in a CephFS, but nothing is mounted there")));
+            let message = format!("{shown}: lies in a CephFS, but nothing is mounted there");
+            return Err(Trouble::passing(message).remount());
         }
     }
     let stamp = crate::share::stamp(&host.below(at)).map_err(|error| Trouble::passing(format!("{shown}: {error}")))?;
     fits(expected, stamp.as_ref(), wanted)?;
-    let differs = || Trouble::passing(format!("{shown}: reads other than was written"));
+    match written(host, expected, wanted) {
+        Ok(true) => Ok(None),
+        Ok(false) => Err(Trouble::passing(format!("{shown}: reads other than was written"))),
+        // Harbor must run, or nobody could delete images to make room.
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            Ok(Some(format!("{shown}: is full, so nothing can be pushed: {error}")))
+        }
+        Err(error) => Err(failed("cannot be written and read back", error)),
+    }
+}
+
+/// Writes, and says whether the same was read back.
+fn written(host: &Host, expected: &Expected, wanted: For) -> std::io::Result<bool> {
+    let at = Path::new(&expected.mountpoint);
     if let (For::Harbor, Some(terms)) = (wanted, &expected.settled) {
-        let node = Seen::now(host, &expected.instance, &terms.harbor);
-        let same = node.leave(host, at).map_err(|error| failed("cannot be written and read back", error))?;
-        return if same { Ok(()) } else { Err(differs()) };
+        return Seen::now(host, &expected.instance, &terms.harbor).leave(host, at);
     }
     // On what may be another's share nothing stays.
     let ours = at.join(".habuild");
-    host.make_directory(&ours, 0o700).map_err(|error| failed("cannot be written", error))?;
+    host.make_directory(&ours, 0o700)?;
     let file = ours.join(format!("node-{}", expected.instance));
     let text = format!("{} proves here that it can write\n", expected.instance);
-    host.write(&file, text.as_bytes(), 0o600).map_err(|error| failed("cannot be written", error))?;
-    let read = host.read(&file).map_err(|error| failed("cannot be read back", error))?;
-    if read.bytes != text.as_bytes() {
-        return Err(differs());
-    }
-    host.remove(&file).map_err(|error| failed("cannot be written", error))
+    host.write(&file, text.as_bytes(), 0o600)?;
+    let same = host.read(&file)?.bytes == text.as_bytes();
+    host.remove(&file)?;
+    Ok(same)
+}
+
+/// What a client gets that was evicted, or whose mount is gone: another mount helps. It does not against a full or read-only
+/// share, nor against one that does not answer.
+fn mended_by_a_mount(error: &std::io::Error) -> bool {
+    let known = [Errno::EIO, Errno::ESTALE, Errno::ESHUTDOWN, Errno::ENOTCONN];
+    error.raw_os_error().is_some_and(|number| known.contains(&Errno::from_raw(number)))
 }
 
 /// Whether the highest stamp is what it must be.
@@ -157,8 +181,8 @@ fn fits(expected: &Expected, stamp: Option<&Stamp>, wanted: For) -> Result<(), T
     Ok(())
 }
 
-/// Has a child of ours prove what is recorded.
-pub(crate) fn ask(host: &Host, wanted: For) -> Result<(), Trouble> {
+/// Has a child of ours prove what is recorded; gives what is to be said of a share that is the right one.
+pub(crate) fn ask(host: &Host, wanted: For) -> Result<Option<String>, Trouble> {
     // Tests run below another root, where there is no share that hangs.
     if host.is_test() {
         return prove(host, &Expected::recorded(host)?, wanted);
@@ -167,8 +191,9 @@ pub(crate) fn ask(host: &Host, wanted: For) -> Result<(), Trouble> {
     let args = if wanted == For::Agent { &check[..] } else { &check[..2] };
     let asked = host.command("/proc/self/exe").args(args).time(PATIENCE).run();
     match asked {
-        Ok(_) => Ok(()),
+        Ok(said) => Ok(Some(String::from_utf8_lossy(&said).trim().to_owned()).filter(|said| !said.is_empty())),
         Err(error) if error.code() == Some(WRONG.into()) => Err(Trouble::lasting(error.said())),
+        Err(error) if error.code() == Some(REMOUNT.into()) => Err(Trouble::passing(error.said()).remount()),
         Err(error) if error.code().is_some() => Err(Trouble::passing(error.said())),
         Err(error) => Err(Trouble::passing(format!("the share does not answer: {error}"))
             .hint("are Ceph's monitors and metadata servers up?")),
@@ -181,20 +206,45 @@ pub(crate) fn may_be_right(host: &Host, mountpoint: &str) -> bool {
     Expected::recorded(host).is_ok_and(|expected| !expected.cephfs) || is_mounted(host, mountpoint)
 }
 
+/// A CephFS as the kernel's list of mounts shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    /// The directory of the file system.
+    pub(crate) path: String,
+    /// The client.
+    pub(crate) client: Option<String>,
+}
+
+impl Mount {
+    /// Whether it is what the node config names. What the kernel does not show counts as right.
+    pub(crate) fn is_of(&self, share: &Cephfs) -> bool {
+        let path = |path: &str| path.trim_end_matches('/').replace("\\040", " ");
+        path(&self.path) == path(&share.path) && self.client.as_ref().is_none_or(|client| *client == share.client)
+    }
+}
+
 /// Whether the kernel says that a CephFS is mounted there.
 pub(crate) fn is_mounted(host: &Host, mountpoint: &str) -> bool {
+    mount(host, mountpoint).is_some()
+}
+
+/// The CephFS that is mounted there, by the kernel's list.
+pub(crate) fn mount(host: &Host, mountpoint: &str) -> Option<Mount> {
     let mounts = host.read(Path::new("/proc/self/mountinfo")).map(|content| content.bytes).unwrap_or_default();
     mounted_as_ceph(&String::from_utf8_lossy(&mounts), mountpoint)
 }
 
-/// Whether the last mount at `mountpoint` is a CephFS: field 5 is the place, the one after ` - ` the kind (proc(5)).
-fn mounted_as_ceph(mounts: &str, mountpoint: &str) -> bool {
-    let kind = |line| -> Option<&str> {
-        let line: &str = line;
-        let (left, right) = line.split_once(" - ")?;
-        if left.split(' ').nth(4)? == mountpoint { right.split(' ').next() } else { None }
-    };
-    mounts.lines().filter_map(kind).next_back() == Some("ceph")
+/// The last mount at `mountpoint`, if it is a CephFS: field 5 is the place; behind ` - ` stand the kind, the source and the
+/// file system's options (proc(5)).
+fn mounted_as_ceph(mounts: &str, mountpoint: &str) -> Option<Mount> {
+    let at = |line: &&str| line.split(' ').nth(4) == Some(mountpoint);
+    let (_, right) = mounts.lines().rfind(at)?.split_once(" - ")?;
+    let mut words = right.split(' ');
+    let (kind, source, options) = (words.next()?, words.next()?, words.next().unwrap_or_default());
+    // `MONITOR,…:PATH`, or since Linux 5.17 `CLIENT@FSID.NAME=PATH`.
+    let path = source.find(":/").or(source.find("=/")).and_then(|at| source.get(at + 1..))?;
+    let client = options.split(',').find_map(|option| option.strip_prefix("name=")).map(str::to_owned);
+    (kind == "ceph").then(|| Mount { path: path.to_owned(), client })
 }
 
 #[cfg(test)]
@@ -203,12 +253,22 @@ mod tests {
 
     #[test]
     fn what_is_mounted_last_counts() {
-        let ceph = "97 30 0:45 / /mnt/cephfs/harbor rw,noatime shared:52 - ceph 10.0.0.1:/apps rw,name=harbor\n";
+        let ceph = "97 30 0:45 / /mnt/cephfs/harbor rw,noatime shared:52 - ceph 10.0.0.1:6789,[fd00::1]:6789:/apps rw,name=harbor\n";
         let other = "98 97 0:46 / /mnt/cephfs/harbor rw - tmpfs tmpfs rw\n";
-        assert!(mounted_as_ceph(ceph, "/mnt/cephfs/harbor"));
-        assert!(!mounted_as_ceph(ceph, "/mnt/cephfs"));
-        assert!(!mounted_as_ceph(&format!("{ceph}{other}"), "/mnt/cephfs/harbor"));
-        assert!(!mounted_as_ceph("", "/mnt/cephfs/harbor"));
+        let place = "/mnt/cephfs/harbor";
+        let apps = Some(Mount { path: "/apps".to_owned(), client: Some("harbor".to_owned()) });
+        assert_eq!(mounted_as_ceph(ceph, place), apps);
+        assert_eq!(mounted_as_ceph(&ceph.replace("10.0.0.1:6789,[fd00::1]:6789:", "harbor@f.cephfs="), place), apps);
+        assert_eq!(mounted_as_ceph(ceph, "/mnt/cephfs"), None);
+        assert_eq!(mounted_as_ceph(&format!("{ceph}{other}"), place), None);
+        assert_eq!(mounted_as_ceph("", place), None);
+    }
+
+    #[test]
+    fn only_some_errors_call_for_another_mount() {
+        let of = |number| mended_by_a_mount(&std::io::Error::from_raw_os_error(number));
+        assert!(of(Errno::EIO as i32) && of(Errno::ESHUTDOWN as i32));
+        assert!(!of(Errno::ENOSPC as i32) && !of(Errno::EDQUOT as i32) && !of(Errno::EROFS as i32));
     }
 
     #[test]
@@ -218,7 +278,7 @@ mod tests {
         std::fs::create_dir_all(root.path().join("srv/share")).unwrap();
         let expected = Expected { cephfs: true, ..expected() };
         let trouble = prove(&host, &expected, For::Agent).unwrap_err();
-        assert!(trouble.passing && trouble.message.contains("the share is not mounted"), "{trouble}");
+        assert!(trouble.remount && trouble.message.contains("the share is not mounted"), "{trouble}");
         assert!(!root.path().join("srv/share/.habuild").exists(), "nothing is written before the proof");
         prove(&host, &Expected { cephfs: false, ..expected }, For::Agent).unwrap();
         let left = std::fs::read_dir(root.path().join("srv/share/.habuild")).unwrap().count();

@@ -113,7 +113,9 @@ impl<'h> Runner<'h> {
     }
 
     fn record(&mut self, name: &str, state: StepState, begun: Instant, trouble: Option<&Trouble>) {
+        let began = self.host.now().saturating_sub(begun.elapsed()).as_secs();
         if let Some(step) = self.status.step(name) {
+            step.since.get_or_insert(began);
             if state == StepState::Running {
                 step.attempts += 1;
                 // Until this attempt has ended too, the step is still retrying, for the reason that is known.
@@ -132,7 +134,10 @@ impl<'h> Runner<'h> {
     pub(super) fn idle(&mut self, path: &Path) -> Ended {
         self.status.state = State::Idle;
         self.status.write(self.host);
-        self.say(&format!("no node config at {}: this node stays as it is", path.display()));
+        self.say(&format!(
+            "no node config at {}: this node stays as it is (if its user-data should have made one: cloud-init status --long)",
+            path.display()
+        ));
         Ended::Done
     }
 

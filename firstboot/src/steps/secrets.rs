@@ -34,7 +34,8 @@ pub(super) fn resolve(
         Decision::Wait => return Err(told(&attempt.errors, true)),
         Decision::Fail => return Err(told(&attempt.errors, false)),
     };
-    reasons.extend(served::check(config, &resolved, host.now())?);
+    // A certificate that is renewed meanwhile is to be seen.
+    reasons.extend(served::check(host, config, &resolved).inspect_err(|_| answers.forget())?);
     let written = Kept::write(host, instance, config, &resolved);
     written.map_err(|error| Trouble::passing(format!("/var/lib/habuild/instance: secrets cannot be kept: {error}")))?;
     Ok(Outcome { resolved, reasons })

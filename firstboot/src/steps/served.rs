@@ -1,7 +1,5 @@
 //! The certificate that this node is to show to clients: whether it can be used, before anything is mounted or started.
 
-use std::time::Duration;
-
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -10,40 +8,45 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
 
-use crate::host::trust;
+use crate::host::{Host, trust};
 use crate::secrets::Resolved;
+use crate::share;
 use crate::trouble::Trouble;
 use contract::schema::NodeConfig;
 
 /// Judges `tls.certificate` and `tls.key`, if they are given; what is wrong, but no reason not to serve with it, in words.
-pub(super) fn check(config: &NodeConfig, secrets: &Resolved, now: Duration) -> Result<Option<String>, Trouble> {
+pub(super) fn check(host: &Host, config: &NodeConfig, secrets: &Resolved) -> Result<Option<String>, Trouble> {
     if config.tls.is_none() {
         return Ok(None);
     }
     let (certificate, key) = (secrets.need("tls.certificate")?, secrets.need("tls.key")?);
-    let host = config.harbor.external_url.host.trim_matches(['[', ']']);
-    judge(certificate, key, host, UnixTime::since_unix_epoch(now))
+    let name = config.harbor.external_url.host.trim_matches(['[', ']']);
+    judge(host, certificate, key, name, UnixTime::since_unix_epoch(host.now()))
 }
 
-fn judge(certificate: &str, key: &str, host: &str, now: UnixTime) -> Result<Option<String>, Trouble> {
+fn judge(host: &Host, certificate: &str, key: &str, name: &str, now: UnixTime) -> Result<Option<String>, Trouble> {
     let wrong = |what: String| Trouble::lasting(format!("tls.certificate: {what}"));
     let chain = trust::certificates(certificate.as_bytes()).map_err(wrong)?;
     let leaf = chain.first().ok_or_else(|| wrong("holds no certificate".to_owned()))?.clone();
     let leaf = ParsedCertificate::try_from(&leaf).map_err(|_| wrong("holds a certificate that is damaged".into()))?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+    let parsed = PrivateKeyDer::from_pem_slice(key.as_bytes())
         .map_err(|_| Trouble::lasting("tls.key: holds no private key in PEM, or an encrypted one"))?;
-    // A kind of key that this program does not know may still be one that the front end knows.
-    if let Ok(key) = ring::sign::any_supported_type(&key)
-        && CertifiedKey::new(chain, key).keys_match() == Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch))
-    {
+    let fits = match ring::sign::any_supported_type(&parsed) {
+        Ok(key) => {
+            let mismatch = Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch));
+            CertifiedKey::new(chain, key).keys_match() != mismatch
+        }
+        // A kind that this program does not know may still be one that the front end knows: the node's openssl tells.
+        Err(_) => share::belong_together(host, key, certificate).unwrap_or(true),
+    };
+    if !fits {
         let advice = "the first certificate there must be the one of tls.key; then systemctl restart habuild-firstboot";
         return Err(wrong("is not the one of tls.key".to_owned()).hint(advice));
     }
     in_time(&leaf, now)?;
-    let name = ServerName::try_from(host);
-    if !name.is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()) {
+    if !ServerName::try_from(name).is_ok_and(|name| verify_server_name(&leaf, &name).is_ok()) {
         return Ok(Some(format!(
-            "tls.certificate: does not name {host} as one of its subjectAltNames: clients refuse it"
+            "tls.certificate: does not name {name} as one of its subjectAltNames: clients refuse it"
         )));
     }
     Ok(None)
@@ -74,10 +77,17 @@ fn in_time(leaf: &ParsedCertificate<'_>, now: UnixTime) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
     use crate::test_authority::Authority;
 
     /// The beginning of 2026.
     const NOW: u64 = 1_767_225_600;
+
+    fn host() -> Host {
+        Host::new(Path::new("/"))
+    }
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime::since_unix_epoch(Duration::from_secs(seconds))
@@ -87,13 +97,13 @@ mod tests {
     fn a_certificate_that_is_right() {
         let authority = Authority::new();
         let issued = authority.issue("hub.example.com");
-        assert_eq!(judge(&issued.certificate, &issued.key, "hub.example.com", at(NOW)), Ok(None));
+        assert_eq!(judge(&host(), &issued.certificate, &issued.key, "hub.example.com", at(NOW)), Ok(None));
         // With the authority's behind it, as front ends want it.
         let chain = issued.certificate.clone() + &authority.pem();
-        assert_eq!(judge(&chain, &issued.key, "hub.example.com", at(NOW)), Ok(None));
+        assert_eq!(judge(&host(), &chain, &issued.key, "hub.example.com", at(NOW)), Ok(None));
         let address = authority.issue("10.0.0.5");
-        assert_eq!(judge(&address.certificate, &address.key, "10.0.0.5", at(NOW)), Ok(None));
-        let doubt = judge(&issued.certificate, &issued.key, "other.example.com", at(NOW)).unwrap().unwrap();
+        assert_eq!(judge(&host(), &address.certificate, &address.key, "10.0.0.5", at(NOW)), Ok(None));
+        let doubt = judge(&host(), &issued.certificate, &issued.key, "other.example.com", at(NOW)).unwrap().unwrap();
         assert!(doubt.contains("does not name other.example.com"), "{doubt}");
     }
 
@@ -111,7 +121,7 @@ mod tests {
             (&one.key, &one.key, NOW, false, "holds no certificate in PEM"),
             (&one.certificate, &one.certificate, NOW, false, "tls.key: holds no private key in PEM"),
         ] {
-            let trouble = judge(certificate, key, "hub", at(now)).expect_err(words);
+            let trouble = judge(&host(), certificate, key, "hub", at(now)).expect_err(words);
             assert!(trouble.to_string().contains(words), "{words}: {trouble}");
             assert_eq!(trouble.passing, passing, "{trouble}");
             assert!(!trouble.to_string().contains("PRIVATE"), "{trouble}");

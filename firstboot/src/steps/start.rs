@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{proof, storage::systemctl};
+use crate::configure::{STARTED, is_noted, note};
 use crate::host::Host;
 use crate::host::journal;
 use crate::supervise::state;
@@ -13,12 +14,13 @@ const UNIT: &str = "harbor.service";
 /// How often the agent looks whether Harbor must be brought back.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// Starts Harbor, or starts it anew when its configuration has changed. Does not wait: the unit may itself be ordered
-/// after us.
-pub(super) fn harbor(host: &Host, changed: bool) -> Result<(), Trouble> {
+/// Starts Harbor, or starts it anew unless it was started with what has this digest. Does not wait: the unit may itself be
+/// ordered after us.
+pub(super) fn harbor(host: &Host, digest: &str) -> Result<(), Trouble> {
     let _ = systemctl(host, &["reset-failed", UNIT]);
-    let verb = if changed { "restart" } else { "start" };
-    systemctl(host, &[verb, "--no-block", UNIT])
+    let verb = if is_noted(host, STARTED, digest) { "start" } else { "restart" };
+    systemctl(host, &[verb, "--no-block", UNIT])?;
+    note(host, STARTED, digest)
 }
 
 /// Whether systemd says so of a unit.
@@ -48,5 +50,28 @@ pub(super) fn until_share_is_gone(host: &Host) {
             journal::say(&format!("{mount} is not active, and Harbor not running: beginning anew"));
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_machine::TestMachine;
+
+    #[test]
+    fn harbor_is_started_anew_with_what_it_was_not_started_with() {
+        let machine = TestMachine::new();
+        machine.program("systemctl", "").file("run/habuild/x", "");
+        let verbs = |digest| {
+            harbor(&machine.host, digest).unwrap();
+            machine.calls().last().unwrap().split(' ').nth(1).unwrap().to_owned()
+        };
+        assert_eq!([verbs("one"), verbs("one"), verbs("two")], ["restart", "start", "restart"]);
+        // An agent that ends before it is done has not done it.
+        machine.program("systemctl", "test $1 != restart");
+        assert!(harbor(&machine.host, "three").is_err());
+        machine.program("systemctl", "");
+        machine.calls();
+        assert_eq!(verbs("three"), "restart");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::proof::{self, Expected, For};
 use crate::host::Host;
+use crate::host::journal;
 use crate::secrets::Resolved;
 use crate::steps::fstab;
 use crate::trouble::Trouble;
@@ -56,7 +57,9 @@ pub(super) fn prepare(
         settled: None,
     };
     expected.record_unless_settled(host)?;
-    proof::ask(host, For::Agent)?;
+    if let Some(doubt) = proof::ask(host, For::Agent)? {
+        journal::say(&format!("warning: {doubt}"));
+    }
     Ok(expected)
 }
 
@@ -69,8 +72,8 @@ fn mount(host: &Host, share: &Cephfs, place: &str, key: &str) -> Result<(), Trou
     let old = host.read(Path::new(FSTAB)).map_err(|error| Trouble::passing(format!("{FSTAB}: {error}")))?;
     let old = String::from_utf8(old.bytes)
         .map_err(|_| Trouble::lasting(format!("{FSTAB}: is not UTF-8")).hint("mend it by hand"))?;
-    let mounted = proof::is_mounted(host, place);
-    if !mounted {
+    let mounted = proof::mount(host, place);
+    if mounted.is_none() {
         free(host, Path::new(place))?;
     }
     let line = fstab::line(share, place, recovers(host));
@@ -78,12 +81,13 @@ fn mount(host: &Host, share: &Cephfs, place: &str, key: &str) -> Result<(), Trou
     let mut changed = host.write(Path::new(FSTAB), new.as_bytes(), 0o644).map_err(|error| written(FSTAB, error))?;
     changed |= drop_in(host, Some(place))?;
     let unit = fstab::mount_unit(place);
-    if changed {
+    // Without a mount in any case: whoever changed the line may have ended before systemd read it.
+    if changed || mounted.is_none() {
         systemctl(host, &["daemon-reload"])?;
     }
-    if mounted {
-        // It may be an older line's mount: of another directory, or with another client.
-        if changed {
+    if let Some(mounted) = mounted {
+        // It may be an older line's mount, in a later attempt too: of another directory, or with another client.
+        if changed || !mounted.is_of(share) {
             systemctl(host, &["restart", &unit]).map_err(|trouble| explained(share, &unit, trouble))?;
         }
         return Ok(());
@@ -161,6 +165,7 @@ pub(crate) fn systemctl(host: &Host, args: &[&str]) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_machine::TestMachine;
     use std::fs;
 
     #[test]
@@ -192,5 +197,29 @@ mod tests {
         let machine = Host::new(Path::new("/"));
         let trouble = free(&machine, Path::new("/proc")).unwrap_err();
         assert!(trouble.message.contains("another file system than a CephFS"), "{trouble}");
+    }
+
+    /// An older line's mount stays the wrong one, however often the step is tried.
+    #[test]
+    fn another_directorys_mount_is_never_taken_for_the_share() {
+        let machine = TestMachine::new();
+        let other = "9 1 0:4 / /mnt/share rw - ceph 10.0.0.1:6789:/old rw,name=harbor\n";
+        machine.file("etc/fstab", "").file("proc/self/mountinfo", other);
+        machine.program("systemctl", "test $1 != restart");
+        let share = fstab::tests::share("");
+        let tried = || (mount(&machine.host, &share, "/mnt/share", "key").is_ok(), machine.calls());
+        for _ in 0..2 {
+            let (done, calls) = tried();
+            assert!(!done && calls.iter().any(|call| call == "systemctl restart mnt-share.mount"), "{calls:?}");
+        }
+        machine.file("proc/self/mountinfo", &other.replace("/old", "/apps/harbor"));
+        let (done, calls) = tried();
+        assert!(done && calls.is_empty(), "{calls:?}");
+        // And a line that systemd has not read yet is read in each attempt.
+        machine.file("proc/self/mountinfo", "").program("systemctl", "test $1 != daemon-reload");
+        for _ in 0..2 {
+            let (done, calls) = tried();
+            assert!(!done && calls == ["systemctl daemon-reload"], "{calls:?}");
+        }
     }
 }

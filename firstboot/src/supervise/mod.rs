@@ -7,7 +7,7 @@ mod plan;
 pub(crate) mod state;
 
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -27,7 +27,7 @@ use state::State;
 const PROOF: Duration = Duration::from_secs(30);
 /// How often Docker is asked while nothing happens.
 const LOOK: Duration = Duration::from_secs(15);
-/// After that many proofs in a row that failed with an error of the file system, the share is mounted anew.
+/// After that many proofs in a row that failed with what another mount helps against, the share is mounted anew.
 const PATIENCE: u32 = 3;
 
 /// What wakes the supervisor.
@@ -48,6 +48,9 @@ pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
     let (order, mountpoint) = described(host)?;
     let mut supervisor = Supervisor {
         host,
+        wake,
+        stopping: false,
+        doubt: None,
         plan: Plan::new(order),
         begun: Instant::now(),
         proved: None,
@@ -57,12 +60,9 @@ pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
     };
     supervisor.create()?;
     watch(host, events.clone());
-    loop {
+    while !supervisor.stopping {
         let pause = supervisor.turn();
-        match wake.recv_timeout(pause) {
-            Ok(Event::Docker) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-        }
+        supervisor.wait(pause);
     }
     supervisor.stop();
     Ok(())
@@ -103,6 +103,11 @@ fn watch(host: &Host, events: Sender<Event>) {
 
 struct Supervisor<'h> {
     host: &'h Host,
+    wake: Receiver<Event>,
+    /// Whether the service is to end.
+    stopping: bool,
+    /// What the last proof said of a share that is the right one.
+    doubt: Option<String>,
     plan: Plan,
     begun: Instant,
     proved: Option<Instant>,
@@ -112,6 +117,14 @@ struct Supervisor<'h> {
 }
 
 impl Supervisor<'_> {
+    /// Waits until something happens, or for a time.
+    fn wait(&mut self, pause: Duration) {
+        match self.wake.recv_timeout(pause) {
+            Ok(Event::Docker) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+        }
+    }
+
     fn create(&mut self) -> Result<(), Trouble> {
         docker::create(self.host).map_err(|error| Trouble::passing(format!("Harbor's containers: {error}")))
     }
@@ -134,11 +147,8 @@ impl Supervisor<'_> {
                     LOOK
                 }
             },
-            Next::Start(due) => match self.prove() {
-                Ok(()) => {
-                    self.start(&due);
-                    Duration::ZERO
-                }
+            Next::Start(due) => match self.start(&due, &containers) {
+                Ok(()) => Duration::ZERO,
                 Err(trouble) => self.without_share(&trouble, &containers),
             },
             Next::Wait(pause) => {
@@ -147,33 +157,44 @@ impl Supervisor<'_> {
                 {
                     return self.without_share(&trouble, &containers);
                 }
-                self.note("running", None, &containers);
+                self.note("running", self.doubt.clone(), &containers);
                 pause.min(LOOK)
             }
         }
     }
 
     fn prove(&mut self) -> Result<(), Trouble> {
-        let proof = proof::ask(self.host, proof::For::Harbor);
-        match &proof {
-            Ok(()) => {
+        match proof::ask(self.host, proof::For::Harbor) {
+            Ok(doubt) => {
                 self.proved = Some(Instant::now());
                 self.failed_proofs = 0;
+                self.doubt = doubt;
+                Ok(())
             }
-            Err(_) => self.failed_proofs += 1,
+            Err(trouble) => {
+                self.failed_proofs += u32::from(trouble.remount);
+                Err(trouble)
+            }
         }
-        proof
     }
 
-    fn start(&mut self, due: &[String]) {
+    /// Starts what is due, the share proved before each; leaves off when the service is to end.
+    fn start(&mut self, due: &[String], containers: &[Container]) -> Result<(), Trouble> {
         for name in due {
+            self.wait(Duration::ZERO);
+            if self.stopping {
+                break;
+            }
+            self.prove()?;
             journal::say(&format!("starting container {name}"));
-            let started = docker::start(self.host, name);
+            let state = containers.iter().find(|container| container.name == *name).map(|found| found.state.as_str());
+            let started = docker::start(self.host, name, state);
             self.plan.started(name, self.begun.elapsed());
             if let Err(error) = started {
                 journal::say(&format!("container {name} does not start: {error}"));
             }
         }
+        Ok(())
     }
 
     /// The share is not what it must be. A share that does not answer keeps Harbor waiting, on the right directory; one that
@@ -183,9 +204,10 @@ impl Supervisor<'_> {
         if !proof::may_be_right(self.host, &self.mountpoint) || !trouble.passing {
             self.stop_containers(containers);
         }
-        // Another mount helps where the share does not answer, not where it is another or the agent is at work.
-        let settled = proof::Expected::recorded(self.host).is_ok_and(|expected| expected.settled.is_some());
-        if trouble.passing && settled && self.failed_proofs >= PATIENCE && self.failed_proofs.is_multiple_of(PATIENCE) {
+        // Not while the agent is at work on it, nor where there is nothing to be mounted.
+        let expected = proof::Expected::recorded(self.host);
+        let settled = expected.is_ok_and(|expected| expected.cephfs && expected.settled.is_some());
+        if trouble.remount && settled && self.failed_proofs >= PATIENCE && self.failed_proofs.is_multiple_of(PATIENCE) {
             let unit = crate::steps::fstab::mount_unit(&self.mountpoint);
             journal::say(&format!("mounting the share anew: {unit}"));
             // It stops this service, and starts it again when the share is back.
@@ -196,11 +218,11 @@ impl Supervisor<'_> {
 
     fn stop_containers(&self, containers: &[Container]) {
         for name in self.plan.order().iter().rev() {
-            if containers.iter().any(|container| container.name == *name && container.runs()) {
-                journal::say(&format!("stopping container {name}"));
-                if let Err(error) = docker::stop(self.host, name) {
-                    journal::say(&format!("container {name} does not stop: {error}"));
-                }
+            let up = containers.iter().find(|container| container.name == *name && container.is_up());
+            let Some(container) = up else { continue };
+            journal::say(&format!("stopping container {name}"));
+            if let Err(error) = docker::stop(self.host, container) {
+                journal::say(&format!("container {name} does not stop: {error}"));
             }
         }
     }

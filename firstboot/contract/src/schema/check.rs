@@ -104,7 +104,7 @@ impl Found<'_> {
                 );
             } else {
                 let doubt = Mistake::new("is a secret written literally: whoever can read the user-data knows it");
-                self.add(&key, doubt.hint("use a reference: ref+file://, ref+vault://, …"));
+                self.add(&key, doubt.hint("use a reference: ref+file:// or ref+https://"));
             }
         }
     }

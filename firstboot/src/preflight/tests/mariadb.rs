@@ -31,6 +31,8 @@ GRANT ALL ON registry.* TO harbor@'%';
 GRANT ALL ON `registry2`.* TO harbor@'%';
 CREATE USER admin@'%' IDENTIFIED BY 's3cret-admin';
 GRANT ALL ON *.* TO admin@'%';
+CREATE USER reader@'%' IDENTIFIED BY 's3cret-x';
+GRANT SELECT ON registry.* TO reader@'%';
 CREATE USER socket@'%' IDENTIFIED VIA unix_socket;
 CREATE USER elsewhere@'10.255.255.1' IDENTIFIED BY 's3cret-x';
 CREATE USER locked@'%' IDENTIFIED BY 's3cret-x' ACCOUNT LOCK;
@@ -105,6 +107,9 @@ fn a_database_is_logged_in_to_looked_at_and_loaded_once() {
 
     connection.rows("INSERT INTO repository (name) VALUES ('library/x')").unwrap();
     assert!(inspect(&mut connection).unwrap().in_use);
+    let reader = Login { user: "reader", password: "s3cret-x", ..Login::harbor(&server) };
+    let words = "user reader may not use the database registry: GRANT ALL ON registry.*";
+    said(look(&reader), Side::Config, false, words);
     assert!(!initialise(&mut connection, SCRIPT).unwrap(), "a database in use");
     assert_eq!(connection.rows("SELECT name FROM repository").unwrap().len(), 1);
 

@@ -85,7 +85,12 @@ fn what_is_no_database_is_told() {
         said(database(vec![words.to_vec()]).0, Side::Config, false, not_mysql);
     }
     said(database_within(brief(), vec![Vec::new()]).0, Side::Server, true, "it does not greet as MySQL does");
-    said(database_within(brief(), vec![greeting("mysql_native_password")]).0, Side::Network, true, "no answer in time");
+    said(
+        database_within(brief(), vec![greeting("mysql_native_password")]).0,
+        Side::Server,
+        true,
+        "does not answer in time",
+    );
     let (config, secrets) = config("host: 127.0.0.1, port: 1, user: u, password: s3cret", "host: 127.0.0.1, port: 1");
     let outcome = connect(&nowhere(), config.database.external().unwrap(), &secrets, patience());
     said(
@@ -112,7 +117,7 @@ fn a_database_that_cannot_answer_now_is_told() {
     said(greeted(vec![0xff, 0xff, 0xff, 0]), Side::Server, true, "it answers what no MySQL server would");
     let endless = |answer: Vec<u8>| vec![greeting("mysql_native_password"), message(2, &[0, 0, 0]), answer];
     said(database(endless(message(1, &[0xfb, b'x']))).0, Side::Server, true, "it answers what no MySQL server would");
-    said(database_within(brief(), endless(message(1, &[0xfe; 9]))).0, Side::Network, true, "no answer in time");
+    said(database_within(brief(), endless(message(1, &[0xfe; 9]))).0, Side::Server, true, "does not answer in time");
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn methods_of_mysql_8_need_tls_when_the_password_is_not_remembered() {
     // Remembered: it goes on to the first question.
     let (outcome, _) =
         database_within(brief(), vec![greeting(method), [message(2, &[1, 3]), message(3, &[0, 0, 0])].concat()]);
-    said(outcome, Side::Network, true, "no answer in time");
+    said(outcome, Side::Server, true, "does not answer in time");
     // Whatever the server asks for, the password does not go in the clear.
     let switch = |name: &str| message(2, &[&[0xfe], name.as_bytes(), b"\0abcdefghijklmnopqrst\0"].concat());
     for name in ["mysql_clear_password", "sha256_password", "dialog", "client_ed25519"] {
@@ -145,7 +150,7 @@ fn what_is_no_redis_is_told() {
     let one = |words: &[u8]| redis(patience(), vec![Vec::new(), words.to_vec()]);
     said(one(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Side::Config, false, "is not Redis, or speaks TLS only");
     said(one(b"\x15\x03\x03\x00\x02"), Side::Config, false, "set redis.tls: verify");
-    said(redis(brief(), vec![Vec::new(), Vec::new()]), Side::Network, true, "no answer in time");
+    said(redis(brief(), vec![Vec::new(), Vec::new()]), Side::Server, true, "does not answer in time");
     for (words, side, recoverable, expected) in [
         ("-LOADING Redis is loading the dataset in memory", Side::Server, true, "it is still loading its data"),
         ("-MASTERDOWN Link with MASTER is down", Side::Server, true, "it cannot answer now"),
