@@ -1,5 +1,4 @@
 //! `habuild boot`: an image in a virtual machine.
-#![expect(clippy::print_stderr, reason = "speaks to people")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::paths;
+use super::say::tell;
 use crate::boot::{self, Accelerator, Forward, Options, Until};
 use crate::report::{Failure, Fault};
 use crate::spec::image::Firmware;
@@ -111,7 +111,7 @@ pub(super) fn run(args: &BootArgs) -> Result<u8> {
             UntilArg::Login => "the login prompt is there",
             UntilArg::Ready => "the node says that it is ready",
         };
-        eprintln!("habuild: {what}");
+        tell(format_args!("habuild: {what}"));
     }
     Ok(0)
 }

@@ -1,5 +1,4 @@
 //! `habuild check`: every problem of the files named, and the list of image lints.
-#![expect(clippy::print_stderr, reason = "the answer is what was asked for")]
 
 use std::path::PathBuf;
 
@@ -7,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::paths::Root;
-use super::say::say;
+use super::say::{say, tell};
 use crate::assemble::lint::LINTS;
 use crate::report::{Failure, Fault, Report};
 use crate::spec;
@@ -42,7 +41,7 @@ pub(super) fn run(root: Result<Root>, args: &CheckArgs) -> Result<u8> {
             Ok(()) => say(format_args!("{}: ok", file.display())),
             Err(error) => match error.downcast_ref::<Report>() {
                 Some(report) => {
-                    eprintln!("{report}");
+                    tell(format_args!("{report}"));
                     problems += report.problems.len();
                     code = Fault::Usage.exit_code();
                 }
@@ -51,7 +50,7 @@ pub(super) fn run(root: Result<Root>, args: &CheckArgs) -> Result<u8> {
         }
     }
     if problems > 0 {
-        eprintln!("{problems} problem{}", if problems == 1 { "" } else { "s" });
+        tell(format_args!("{problems} problem{}", if problems == 1 { "" } else { "s" }));
     }
     Ok(code)
 }

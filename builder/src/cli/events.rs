@@ -1,5 +1,4 @@
 //! What a person or a program sees of a build: one JSON event a line, live lines on a terminal, or plain lines.
-#![expect(clippy::print_stderr, reason = "speaks to people")]
 #![expect(clippy::disallowed_methods, reason = "an event says when it happened; no artifact sees it")]
 
 use std::fmt;
@@ -15,7 +14,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::live::Live;
-use super::say::say;
+use super::say::{say, tell};
 
 /// Who listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +183,7 @@ impl Speaker {
     fn line(&self, text: &str) {
         match &self.live {
             Some(live) => live.say(text),
-            None => eprintln!("{text}"),
+            None => tell(format_args!("{text}")),
         }
     }
 }

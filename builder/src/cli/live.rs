@@ -1,7 +1,6 @@
 //! Live lines on a terminal: one for each step under way, below the lines of what is done.
 //!
 //! On a terminal that cannot move its cursor (`TERM=dumb`) there are none, and the other lines stay.
-#![expect(clippy::print_stderr, reason = "speaks to people")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+
+use super::say::tell;
 
 /// How often the seconds of a step are brought up to date.
 const TICK: Duration = Duration::from_millis(500);
@@ -46,7 +47,7 @@ impl Live {
 
     /// Writes a line that stays, above the live ones.
     pub(super) fn say(&self, text: &str) {
-        self.lines.suspend(|| eprintln!("{text}"));
+        self.lines.suspend(|| tell(format_args!("{text}")));
     }
 
     fn remove(&self, line: Option<ProgressBar>) {

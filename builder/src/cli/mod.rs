@@ -1,5 +1,4 @@
 //! The command table: one short function for each command.
-#![expect(clippy::print_stderr, reason = "speaks to people")]
 
 mod boot;
 mod build;
@@ -116,24 +115,29 @@ struct ImageArgs {
 impl SpecArgs {
     /// The options as overrides of the spec's keys.
     fn overrides(&self, formats: &[String]) -> Result<Vec<Override>> {
-        let mut texts = self.set.clone();
+        let mut texts: Vec<(Option<&str>, String)> = self.set.iter().map(|text| (None, text.clone())).collect();
         if let Some(base) = &self.base {
             let Some((distribution, release)) = base.split_once(':') else {
                 return Err(Failure::new(Fault::Usage, format!("--base {base} is not DISTRIBUTION:RELEASE"))
                     .remedy("such as --base debian:bookworm")
                     .into());
             };
-            texts.push(format!("base.distribution={distribution}"));
-            texts.push(format!("base.release={release}"));
+            texts.push((Some("--base"), format!("base.distribution={distribution}")));
+            texts.push((Some("--base"), format!("base.release={release}")));
         }
-        texts.extend(self.mirror.iter().map(|mirror| format!("base.mirror={mirror}")));
+        texts.extend(self.mirror.iter().map(|mirror| (Some("--mirror"), format!("base.mirror={mirror}"))));
         if !formats.is_empty() {
-            texts.push(format!("artifacts.formats={formats:?}"));
+            texts.push((Some("--format"), format!("artifacts.formats={formats:?}")));
         }
         texts
             .iter()
-            .map(|text| {
-                Override::parse(text).map_err(|mistake| Failure::new(Fault::Usage, format!("--set: {mistake}")).into())
+            .map(|(option, text)| {
+                let wrong = |mistake| Failure::new(Fault::Usage, format!("{}: {mistake}", option.unwrap_or("--set")));
+                let read = Override::parse(text).map_err(wrong)?;
+                Ok(match option {
+                    Some(option) => read.given_as(option),
+                    None => read,
+                })
             })
             .collect()
     }
@@ -207,10 +211,10 @@ fn run(cli: &Cli) -> Result<u8> {
 
 /// Says what went wrong, once, and gives the exit code.
 fn finish(result: Result<u8>) -> u8 {
-    match result {
+    match result.and_then(say::judged) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{}", words(&error));
+            say::tell(format_args!("{}", words(&error)));
             report::fault_of(&error).exit_code()
         }
     }

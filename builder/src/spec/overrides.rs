@@ -14,6 +14,8 @@ pub struct Override {
     pub key: String,
     /// TOML; what is not TOML is a string, so that `--set base.release=noble` needs no quotes.
     pub value: String,
+    /// The option that said so, for people.
+    pub given: String,
 }
 
 impl Override {
@@ -32,13 +34,19 @@ impl Override {
             return Err(Mistake::new(format!("{} is not a key of an image spec", quoted(key)))
                 .hint("names with dots between them, such as disk.var.size"));
         }
-        let option = Self { key: key.to_owned(), value: value.to_owned() };
+        let option = Self { key: key.to_owned(), value: value.to_owned(), given: format!("--set {key}") };
         // A shell that ate the quotes of a list would otherwise make it a strange string.
         if value.starts_with(['[', '{', '"', '\'']) && option.toml().is_none() {
             return Err(Mistake::new(format!("the value of {key} is neither TOML nor a plain string"))
                 .hint(r#"keep its quotes from the shell, such as --set 'artifacts.formats=["raw"]'"#));
         }
         Ok(option)
+    }
+
+    /// The same, said by another option than `--set`.
+    #[must_use]
+    pub fn given_as(self, option: &str) -> Self {
+        Self { given: option.to_owned(), ..self }
     }
 
     /// The value as TOML, if it is that.
