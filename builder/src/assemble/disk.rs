@@ -69,7 +69,8 @@ pub(super) fn write(
         (root.hashes.as_path(), Role::RootVerity),
         (state.image.as_path(), Role::State),
     ] {
-        sparse::copy(image, &disk, place(role)?.offset, &mut |_, _| {})?;
+        sparse::copy(image, &disk, place(role)?.offset, &mut |_, _| {})
+            .with_context(|| format!("failed to write {}", path.display()))?;
         // Its content is on the disk now: twice is once too often for a small build machine.
         std::fs::remove_file(image).with_context(|| format!("failed to remove {}", image.display()))?;
     }

@@ -1,4 +1,4 @@
-//! Everything that a bake fetches: one HTTP client, and files of bounded length in bounded time.
+//! Everything that a bake fetches: one HTTP client, and files of bounded length. A server that falls silent is given up.
 
 use std::collections::BTreeMap;
 use std::fs::File;

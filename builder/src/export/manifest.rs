@@ -61,9 +61,9 @@ pub struct ManifestState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestLayer {
-    /// Name.
+    /// Its directory in `layers/`, or `initrd`.
     pub name: String,
-    /// Key.
+    /// What it was made from.
     pub key: Digest,
     /// Digest of the layer's tar.
     pub sha256: Digest,
@@ -81,7 +81,7 @@ pub struct Artifact {
     pub format: Format,
     /// Length in bytes.
     pub size: u64,
-    /// Digest.
+    /// As `SHA256SUMS` has it.
     pub sha256: Digest,
 }
 

@@ -17,10 +17,6 @@ use uuid::Uuid;
 pub const SECTOR: u64 = 512;
 /// Attribute bit: nothing may write to it (Discoverable Partitions Specification).
 pub const READ_ONLY: u64 = 1 << 60;
-/// Attribute bit: its file system is to be grown to its size (Discoverable Partitions Specification).
-pub const GROW_FILE_SYSTEM: u64 = 1 << 59;
-/// Attribute bit: it is not to be mounted unasked (Discoverable Partitions Specification).
-pub const NO_AUTO: u64 = 1 << 63;
 /// The most boot code an MBR holds, in bytes.
 pub const BOOT_CODE: usize = 440;
 

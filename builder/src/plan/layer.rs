@@ -14,7 +14,7 @@ use crate::sys::digest::Digest;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedLayer {
-    /// Name.
+    /// Its directory in `layers/`.
     pub name: String,
     /// SHA-256 over [`Self::inputs`]: equal key, interchangeable layer.
     pub key: Digest,
@@ -111,7 +111,7 @@ impl Source {
 /// What [`PlannedLayer::freeze`] takes.
 #[derive(Debug)]
 pub struct Frozen<'a> {
-    /// Name.
+    /// See [`PlannedLayer::name`].
     pub name: &'a str,
     /// Key of the layer below.
     pub parent: Option<Digest>,

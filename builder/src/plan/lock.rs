@@ -52,7 +52,7 @@ pub struct LockedLayer {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
-    /// Name.
+    /// As the archive calls it.
     pub name: String,
     /// Version.
     pub version: String,

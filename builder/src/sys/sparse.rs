@@ -43,10 +43,10 @@ const BUFFER: usize = 1 << 20;
 
 /// Copies the file `from` into `to` at byte `offset`, and leaves `to` as it is where `from` is a hole or zero.
 ///
-/// `progress` is called now and then with the bytes done and the bytes to do; holes count as neither.
+/// `progress` is called now and then with the bytes done and the bytes to do; holes count as neither. An error of `to` comes
+/// as it is: the caller knows its name.
 pub(crate) fn copy(from: &Path, to: &File, offset: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
     let reading = || format!("failed to read {}", from.display());
-    let writing = || format!("failed to write a copy of {}", from.display());
     let source = File::open(from).with_context(reading)?;
     let ranges = data_ranges(&source).with_context(reading)?;
     let total = ranges.iter().map(|range| range.end - range.start).sum();
@@ -58,7 +58,7 @@ pub(crate) fn copy(from: &Path, to: &File, offset: u64, progress: &mut dyn FnMut
             let part = usize::try_from(range.end - at).unwrap_or(BUFFER).min(BUFFER);
             source.read_exact_at(&mut buffer[..part], at).with_context(reading)?;
             for (start, run) in runs(&buffer[..part]) {
-                to.write_all_at(run, offset + at + start as u64).with_context(writing)?;
+                to.write_all_at(run, offset + at + start as u64)?;
             }
             at += part as u64;
             done += part as u64;
@@ -99,6 +99,16 @@ mod tests {
         // A file system without holes calls all of it data.
         let all_of_it = ranges.first() == Some(&(0..10 << 20));
         assert!(ranges == [1 << 20..(1 << 20) + 65536, 4 << 20..(4 << 20) + 65536] || all_of_it);
+    }
+
+    #[test]
+    fn a_full_destination_is_not_taken_for_the_source() {
+        let source = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(source.path(), [1; 5000]).unwrap();
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = format!("{:#}", copy(source.path(), &full, 0, &mut |_, _| ()).unwrap_err());
+        let name = source.path().display().to_string();
+        assert!(error.contains("No space left") && !error.contains(&name), "{error}");
     }
 
     #[test]

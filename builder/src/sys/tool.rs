@@ -22,10 +22,6 @@ pub enum Tool {
     Mmdebstrap,
     /// The same, for releases that mmdebstrap cannot do.
     Debootstrap,
-    /// Writes a user namespace's uid map.
-    NewUidMap,
-    /// Writes a user namespace's gid map.
-    NewGidMap,
     /// Reaches a test machine.
     Ssh,
     /// Makes keys for test machines.
@@ -49,8 +45,6 @@ impl Tool {
             Self::DpkgDeb => "dpkg-deb",
             Self::Mmdebstrap => "mmdebstrap",
             Self::Debootstrap => "debootstrap",
-            Self::NewUidMap => "newuidmap",
-            Self::NewGidMap => "newgidmap",
             Self::Ssh => "ssh",
             Self::SshKeygen => "ssh-keygen",
             Self::Setpriv => "setpriv",
@@ -67,7 +61,6 @@ impl Tool {
             Self::DpkgDeb => "dpkg",
             Self::Mmdebstrap => "mmdebstrap",
             Self::Debootstrap => "debootstrap",
-            Self::NewUidMap | Self::NewGidMap => "uidmap",
             Self::Ssh | Self::SshKeygen => "openssh-client",
             Self::Setpriv => "util-linux",
         }
