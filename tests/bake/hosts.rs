@@ -120,3 +120,44 @@ fn a_host_without_user_namespaces() {
     assert!(message.contains("user namespace") && message.contains("remedy: "), "{message}");
     assert!(!place.path("out").exists());
 }
+
+/// Runs `habuild` with a cache on a disk that has room for `left` more files; gives its exit code, its words, and what
+/// is in the cache's `work` then.
+fn with_room_for(left: usize, arguments: &[&str]) -> (i32, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("cache");
+    habuild::bake::store::Store::open(&cache).unwrap();
+    fs::create_dir_all(cache.join("images")).unwrap();
+    for name in ["bundles", "packages"] {
+        fs::create_dir_all(cache.join(name)).unwrap();
+    }
+    for name in ["lock", "no.tgz"] {
+        fs::write(cache.join(name), "no bundle").unwrap();
+    }
+    let script = "mount -t tmpfs -o nr_inodes=100 none \"$2\" && cp -r \"$1/.\" \"$2\" && cd \"$2\" || exit 99
+        rm -f fill; i=0; while : > packages/$i; do i=$((i+1)); done 2> /dev/null
+        n=0; while [ $n -lt $3 ]; do n=$((n+1)); rm packages/$((i-n)); done
+        shift 3; timeout 60 \"$@\"; code=$?; echo; ls work; exit $code";
+    let at = directory.path().join("disk");
+    fs::create_dir(&at).unwrap();
+    let mut command = root_command("unshare");
+    command.args(["--mount", "bash", "-c", script, "sh"]).arg(&cache).arg(&at).arg(left.to_string());
+    let output = command.arg(env!("CARGO_BIN_EXE_habuild")).args(arguments).arg("--cache").arg(&at).output().unwrap();
+    let [words, work] = [output.stderr, output.stdout].map(|text| String::from_utf8(text).unwrap());
+    (output.status.code().unwrap(), words, work)
+}
+
+#[test]
+fn gc_needs_no_room() {
+    let (code, words, said) = with_room_for(0, &["cache", "gc"]);
+    assert_eq!((code, said.trim()), (0, "freed 0 KiB"), "{words}");
+}
+
+#[test]
+fn scratch_that_cannot_be_made_leaves_no_lock() {
+    // One for the bundle's lock and one for that of the scratch directory.
+    let (code, words, work) = with_room_for(2, &["bundle", "no.tgz"]);
+    assert_eq!(code, 3, "{words}");
+    assert!(words.contains("failed to make directory") && words.contains("No space left"), "{words}");
+    assert!(!work.contains(".lock"), "{work}");
+}

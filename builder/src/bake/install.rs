@@ -38,6 +38,15 @@ const REPOSITORY: &str = "/mnt";
 /// Refuses every start of a service while packages are installed.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
+/// Refuses a cache whose path mmdebstrap cannot hand on to apt, whose configuration has no way to write it.
+pub(crate) fn refuse_path(cache: &Path) -> Result<()> {
+    if cache.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b'"' | b'\n' | b'\r')) {
+        let words = format!("the cache's path {cache:?} has a double quote or a line break, which apt cannot take");
+        return Err(Failure::new(Fault::Environment, words).remedy("name another directory with --cache").into());
+    }
+    Ok(())
+}
+
 /// Makes the bottom layer in the empty directory `root` from the repository in `repository`.
 pub(crate) fn bootstrap(
     layer: &PlannedLayer,

@@ -160,8 +160,7 @@ impl Packages {
         for entry in fs::read_dir(&self.root).with_context(|| format!("failed to list {}", self.root.display()))? {
             let path = entry.with_context(|| format!("failed to list {}", self.root.display()))?.path();
             if file::unused_for(&path).is_some_and(|unused| unused >= age) {
-                freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
-                file::remove(&path)?;
+                freed += file::remove_counted(&path)?;
             }
         }
         Ok(freed)

@@ -52,6 +52,13 @@ fn refuse_foreign(cache: &Path) -> Result<()> {
     }
 }
 
+/// A cache that cannot be made or written.
+fn unusable(cache: &Path, why: anyhow::Error) -> Failure {
+    Failure::new(Fault::Environment, format!("the cache {} cannot be written", cache.display()))
+        .because(why)
+        .remedy("name another directory with --cache")
+}
+
 /// What tells this boot of the host from others.
 pub(super) fn boot_of_host() -> Result<String> {
     file::read_text(Path::new(BOOT))
@@ -83,8 +90,7 @@ impl Store {
     /// Opens the store below `cache`, making it if need be.
     pub fn open(cache: &Path) -> Result<Self> {
         let store = Self { root: cache.into() };
-        refuse_foreign(cache)?;
-        file::make_directory(cache)?;
+        Self::prepare(cache)?;
         let format = store.root.join("FORMAT");
         match fs::read_to_string(&format) {
             Ok(text) if text.trim() == FORMAT.to_string() => {}
@@ -97,12 +103,20 @@ impl Store {
                 .into());
             }
             // Before anything else: it says whose directory this is.
-            Err(_) => file::write_atomic(&format, format!("{FORMAT}\n").as_bytes())?,
+            Err(_) => {
+                file::write_atomic(&format, format!("{FORMAT}\n").as_bytes()).map_err(|why| unusable(cache, why))?;
+            }
         }
         for directory in ["keys", "layers", "trees", "work"] {
             file::make_directory(&store.root.join(directory))?;
         }
         Ok(store)
+    }
+
+    /// Makes the directory of a cache, and refuses one that is none or cannot be.
+    pub fn prepare(cache: &Path) -> Result<()> {
+        refuse_foreign(cache)?;
+        Ok(file::make_directory(cache).map_err(|why| unusable(cache, why))?)
     }
 
     /// The cache that it lies in.
@@ -113,6 +127,11 @@ impl Store {
     /// A scratch directory on the store's file system.
     pub fn scratch(&self) -> Result<Scratch> {
         Scratch::new(&self.root.join("work"))
+    }
+
+    /// Removes the scratch directories of builds that were killed.
+    pub fn sweep_scratch(&self) -> Result<()> {
+        Scratch::sweep(&self.root.join("work"))
     }
 
     /// Waits until no other build makes the layer of `key`.
@@ -141,16 +160,30 @@ impl Store {
 
     /// Every layer that was recorded, sorted by key, damaged or not.
     pub fn layers(&self) -> Result<Vec<Layer>> {
-        let keys = self.names("keys")?;
-        let keys = keys.iter().filter_map(|name| name.strip_suffix(".json").and_then(Digest::parse));
-        let records = keys.map(|key| self.record(key)).collect::<Result<Vec<_>>>()?;
+        let records = self.keys()?.into_iter().map(|key| self.record(key)).collect::<Result<Vec<_>>>()?;
         Ok(records.into_iter().flatten().collect())
+    }
+
+    /// The records that say nothing: their layers count as missing.
+    pub fn torn_records(&self) -> Result<Vec<PathBuf>> {
+        let mut torn = Vec::new();
+        for key in self.keys()? {
+            if self.record(key)?.is_none() {
+                torn.push(self.key_file(key));
+            }
+        }
+        Ok(torn)
+    }
+
+    fn keys(&self) -> Result<Vec<Digest>> {
+        let names = self.names("keys")?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".json").and_then(Digest::parse)).collect())
     }
 
     fn record(&self, key: Digest) -> Result<Option<Layer>> {
         let path = self.key_file(key);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(serde_json::from_str(&text).ok()),
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("failed to read {}", path.display())),
         }
@@ -235,12 +268,12 @@ impl Store {
         })
     }
 
-    /// Forgets a layer that is damaged, with its tar and tree.
-    pub fn forget(&self, layer: &Layer) -> Result<()> {
+    /// Forgets a layer that is damaged, with its tar and tree; gives how many bytes went.
+    pub fn forget(&self, layer: &Layer) -> Result<u64> {
         file::remove(&self.key_file(layer.key))?;
         file::remove(&self.boot_file(layer.key))?;
-        file::remove(&self.tree_path(layer.key))?;
-        file::remove(&self.tar(layer))
+        let tree = file::remove_counted(&self.tree_path(layer.key))?;
+        Ok(tree + file::remove_counted(&self.tar(layer))?)
     }
 
     /// Forgets the layers that no build has used for `age`; gives how many. `sweep` then removes the tars and trees:
@@ -258,8 +291,7 @@ impl Store {
 
     /// Removes everything below `cache`, packages and indexes too, whatever format the store has.
     pub fn clear(cache: &Path) -> Result<()> {
-        refuse_foreign(cache)?;
-        file::make_directory(cache)?;
+        Self::prepare(cache)?;
         let store = Self { root: cache.into() };
         let _alone = store.alone()?;
         for name in ["keys", "trees", "layers", "bundles", "images", "work", "packages", "index", "FORMAT"] {
@@ -268,21 +300,19 @@ impl Store {
         Ok(())
     }
 
-    /// Removes tars and trees that no key leads to; gives how many bytes of tars went.
+    /// Removes tars and trees that no key leads to; gives how many bytes went.
     pub fn sweep(&self) -> Result<u64> {
         let layers = self.layers()?;
         let mut freed = 0;
         for name in self.names("layers")? {
             if !layers.iter().any(|layer| name == format!("{}.tar", layer.digest)) {
-                let path = self.root.join("layers").join(&name);
-                freed += fs::metadata(&path).map_or(0, |metadata| metadata.len());
-                file::remove(&path)?;
+                freed += file::remove_counted(&self.root.join("layers").join(&name))?;
             }
         }
         for name in self.names("trees")? {
             let key = name.strip_suffix(".boot").unwrap_or(&name);
             if !layers.iter().any(|layer| key == layer.key.to_string()) {
-                file::remove(&self.root.join("trees").join(&name))?;
+                freed += file::remove_counted(&self.root.join("trees").join(&name))?;
             }
         }
         Ok(freed)

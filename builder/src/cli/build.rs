@@ -95,10 +95,12 @@ pub(super) fn inside() -> Result<u8> {
         offline: job.offline,
     };
     let _in_use = resources.store.in_use()?;
+    // Held from here on: a build that loses an output to another hears of it before it bakes.
+    let output = export::Output::take(&job.output)?;
     let scratch = resources.store.scratch()?;
     let baked = bake::run(&job.plan, &resources)?;
     let disk = assemble::run(&job.plan, &baked, &scratch)?;
-    let artifacts = export::run(&job.plan, &baked, &disk, &job.output, (&job.lock_name, &job.lock_text))?;
+    let artifacts = export::run(&job.plan, &baked, &disk, output, (&job.lock_name, &job.lock_text))?;
     for artifact in artifacts {
         Event::start("export", "artifact").done("ready", &artifact.display().to_string());
     }

@@ -12,7 +12,7 @@ use crate::bake::bundle::Bundles;
 use crate::bake::packages::Packages;
 use crate::bake::store::Store;
 use crate::report::{self, Failure, Fault};
-use crate::sys::userns;
+use crate::sys::{file, userns};
 
 /// The hidden subcommand that runs inside.
 pub(super) const COMMAND: &str = "__cache";
@@ -108,6 +108,10 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
                     }
                 }
             }
+            for record in store.torn_records()? {
+                damaged += 1;
+                say(format_args!("{}  damaged: it says of no layer what it is", record.display()));
+            }
             let (whole, broken) = Bundles::open(&store)?.verify()?;
             if whole > 0 {
                 say(format_args!("{:10} {whole} layers of container images are whole", "bundle"));
@@ -119,40 +123,50 @@ pub(super) fn inside(args: &CacheArgs) -> Result<u8> {
             if damaged == 0 {
                 return Ok(0);
             }
-            Err(Failure::new(
-                Fault::Step,
-                if damaged == 1 { "one layer is damaged".to_owned() } else { format!("{damaged} layers are damaged") },
-            )
-            .remedy("habuild cache gc removes them; the next build makes them anew")
-            .into())
+            let (words, them) = match damaged {
+                1 => ("one layer is damaged".to_owned(), "it"),
+                _ => (format!("{damaged} layers are damaged"), "them"),
+            };
+            Err(Failure::new(Fault::Step, words)
+                .remedy(format!("habuild cache gc removes {them}; the next build makes {them} anew"))
+                .into())
         }
         Action::Gc { unused, .. } => {
             let _alone = store.alone()?;
-            // Making one removes those that killed builds left.
-            drop(store.scratch()?);
+            store.sweep_scratch()?;
+            let mut freed = 0;
             for layer in store.layers()? {
                 if let Some(words) = store.verify(&layer)? {
                     say(format_args!("{:10} {}  removed: {words}", layer.name, layer.key.short()));
-                    store.forget(&layer)?;
+                    freed += store.forget(&layer)?;
                 }
+            }
+            for record in store.torn_records()? {
+                say(format_args!("{}  removed: it says of no layer what it is", record.display()));
+                file::remove(&record)?;
             }
             let bundles = Bundles::open(&store)?;
             for (layer, words) in bundles.verify()?.1 {
                 say(format_args!("{:10} {}  removed: {words}", "bundle", layer.diff_id.short()));
-                bundles.forget_layer(&layer)?;
+                freed += bundles.forget_layer(&layer)?;
             }
-            let mut freed = 0;
             if let Some(days) = unused {
                 let age = Duration::from_secs(u64::from(days) * 24 * 60 * 60);
                 let layers = store.forget_unused(age)?;
                 freed += Packages::open(&cache)?.remove_unused(age)?;
-                say(format_args!("removed {layers} layers that no build has used for {days} days"));
-                let unpacked = bundles.forget_unused(age)?;
+                let removed = |count: usize, what: &str| {
+                    let plural = |count| if count == 1 { "" } else { "s" };
+                    let (things, age) = (plural(count), plural(days as usize));
+                    say(format_args!("removed {count} {what}{things} that no build has used for {days} day{age}"));
+                };
+                removed(layers, "layer");
+                let (unpacked, bytes) = bundles.forget_unused(age)?;
+                freed += bytes;
                 if unpacked > 0 {
-                    say(format_args!("removed {unpacked} bundles that no build has used for {days} days"));
+                    removed(unpacked, "bundle");
                 }
             }
-            bundles.sweep()?;
+            freed += bundles.sweep()?;
             freed += store.sweep()?;
             say(format_args!("freed {}", report::size(freed)));
             Ok(0)

@@ -52,7 +52,13 @@ pub(super) fn cache(named: Option<&Path>) -> Result<PathBuf> {
     absolute(&path)
 }
 
-/// `path` from the root directory on.
+/// `path` from the root directory on. It is handed on as text: one that is none would become another.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("failed to resolve {}", path.display()))
+    let path = std::path::absolute(path).with_context(|| format!("failed to resolve {}", path.display()))?;
+    if path.to_str().is_none() {
+        return Err(Failure::new(Fault::Usage, format!("the path {path:?} is not UTF-8"))
+            .remedy("name another")
+            .into());
+    }
+    Ok(path)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::SpecArgs;
 use super::paths::{self, Root};
 use super::say::say;
+use crate::bake::install;
 use crate::bake::packages::{Origin, Packages};
 use crate::bake::store::Store;
 use crate::plan::choice::Choice;
@@ -34,11 +35,11 @@ pub(super) struct Prepared {
 pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Result<Prepared> {
     let catalog = spec::load(&root.path, &args.spec, &args.overrides(formats)?)?;
     let base = &catalog.image.base;
-    let cache = paths::cache(args.cache.as_deref())?;
     let output = match &args.output {
         Some(output) => paths::absolute(output)?,
         None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
     };
+    let cache = cache(args)?;
     let archive = archive::of(base, &root.path)?;
     let lock_name = Lock::file_name(&catalog.image.name, base);
     let lock = Choice {
@@ -52,9 +53,17 @@ pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Resul
     }
     .lock()?;
     let firstboot = plan::firstboot_binary(&root.path)?;
-    let plan = Plan::make(&catalog, &lock, &Sources { firstboot: &firstboot, root: &root.path })?;
+    let plan = Plan::make(&catalog, &lock, &Sources { firstboot: firstboot.as_deref(), root: &root.path })?;
     let origin = Origin { mirror: archive.mirror, security: archive.security, snapshot: base.snapshot.clone() };
     Ok(Prepared { plan, lock_name, lock_text: lock.text()?, cache, output, origin })
+}
+
+/// The cache's directory, made if need be.
+fn cache(args: &SpecArgs) -> Result<PathBuf> {
+    let cache = paths::cache(args.cache.as_deref())?;
+    install::refuse_path(&cache)?;
+    Store::prepare(&cache)?;
+    Ok(cache)
 }
 
 /// A layer as `habuild plan --json` shows it.
@@ -140,11 +149,11 @@ pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
     }
     let catalog = spec::load(&root.path, &args.spec, &args.overrides(&[])?)?;
     let base = &catalog.image.base;
-    let cache = paths::cache(args.cache.as_deref())?;
     let output = match &args.output {
         Some(output) => paths::absolute(output)?,
         None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
     };
+    let cache = cache(args)?;
     let archive = archive::of(base, &root.path)?;
     let path = output.join(Lock::file_name(&catalog.image.name, base));
     let choice = Choice {

@@ -25,15 +25,18 @@ use manifest::{Artifact, Manifest};
 /// The checksums' file name.
 pub const SUMS: &str = "SHA256SUMS";
 
+/// Held by the build that writes to an output directory.
+const LOCK: &str = ".habuild.lock";
+
 /// zlib's level for qcow2 clusters: what the levels above save is not worth their time.
 const DEFLATE_LEVEL: u32 = 6;
 
 /// Writes a disk in one format to an empty file; tells the bytes done and the bytes to do.
 type Convert = fn(&Disk, &mut File, &mut dyn FnMut(u64, u64)) -> Result<()>;
 
-/// Writes the artifacts of `plan` into `directory`; `lock` is the lock's file name and text.
-pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, directory: &Path, lock: (&str, &str)) -> Result<Vec<PathBuf>> {
-    let staging = Staging::new(directory)?;
+/// Writes the artifacts of `plan` into `output`; `lock` is the lock's file name and text.
+pub fn run(plan: &Plan, baked: &Baked, disk: &Disk, output: Output, lock: (&str, &str)) -> Result<Vec<PathBuf>> {
+    let staging = Staging::new(output)?;
     let layers: Vec<_> = baked.layers.iter().chain(std::iter::once(&baked.initrd)).collect();
     let mut manifest = Manifest::new(plan, &layers, disk);
     for format in &plan.image.artifacts.formats {
@@ -67,7 +70,8 @@ fn write(format: Format, plan: &Plan, disk: &Disk, staging: &Path) -> Result<Art
         .create_new(true)
         .open(&path)
         .with_context(|| format!("failed to create {}", path.display()))?;
-    convert(disk, &mut out, &mut |done, total| report::progress(extension, done, total))?;
+    convert(disk, &mut out, &mut |done, total| report::progress(extension, done, total))
+        .with_context(|| format!("failed to write {}", path.display()))?;
     out.sync_all().with_context(|| format!("failed to write {}", path.display()))?;
     drop(out);
     let (sha256, size) = Digest::of_file(&path)?;
@@ -84,52 +88,76 @@ fn convert_to_qcow2(disk: &Disk, out: &mut File, progress: &mut dyn FnMut(u64, u
     qcow2::write(&disk.path, out, &options, progress)
 }
 
-/// A directory inside the output directory, removed unless committed.
+/// An output directory that no other build writes to.
 #[derive(Debug)]
-struct Staging {
+pub struct Output {
     directory: PathBuf,
-    path: PathBuf,
     _lock: file::Lock,
 }
 
-impl Staging {
-    fn new(directory: &Path) -> Result<Self> {
+impl Output {
+    /// Makes the directory and takes it, unless another build has.
+    pub fn take(directory: &Path) -> Result<Self> {
         prepare_output(directory)?;
-        let lock = file::try_lock(&directory.join(".habuild.lock"))?.ok_or_else(|| {
+        let lock = file::try_lock(&directory.join(LOCK))?.ok_or_else(|| {
             Failure::new(Fault::Environment, format!("another build is writing to {}", directory.display()))
                 .remedy("wait for it, or name another directory with --output")
         })?;
-        let path = directory.join(".partial");
+        Ok(Self { directory: directory.into(), _lock: lock })
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.directory.join(LOCK));
+    }
+}
+
+/// A directory inside the output directory, removed unless committed.
+#[derive(Debug)]
+struct Staging {
+    path: PathBuf,
+    output: Output,
+}
+
+impl Staging {
+    fn new(output: Output) -> Result<Self> {
+        let path = output.directory.join(".partial");
         // Left by a build that was killed: its lock is free.
         file::remove(&path)?;
         file::make_directory(&path)?;
-        Ok(Self { directory: directory.into(), path, _lock: lock })
+        Ok(Self { path, output })
     }
 
     fn commit(&self, manifest: &Manifest, lock_name: &str) -> Result<Vec<PathBuf>> {
-        let old = Manifest::read(&self.directory);
+        let directory = &self.output.directory;
+        let old = Manifest::read(directory);
         for name in [manifest::FILE, SUMS] {
-            file::remove(&self.directory.join(name))?;
+            remove_file(&directory.join(name))?;
         }
         let artifacts: Vec<&str> = manifest.artifacts.iter().map(|artifact| artifact.file.as_str()).collect();
         // What an earlier build of other formats left would not belong to this manifest.
         for artifact in old.iter().flat_map(|old| &old.artifacts) {
             if !artifacts.contains(&artifact.file.as_str()) {
-                file::remove(&self.directory.join(&artifact.file))?;
+                remove_file(&directory.join(&artifact.file))?;
             }
         }
         for name in artifacts.iter().copied().chain([lock_name, SUMS, manifest::FILE]) {
-            file::rename(&self.path.join(name), &self.directory.join(name))?;
+            file::rename(&self.path.join(name), &directory.join(name))?;
         }
-        Ok(artifacts.iter().map(|name| self.directory.join(name)).collect())
+        Ok(artifacts.iter().map(|name| directory.join(name)).collect())
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
         let _ = file::remove(&self.path);
-        let _ = fs::remove_file(self.directory.join(".habuild.lock"));
     }
+}
+
+/// Removes what an earlier build wrote. That was a file: a directory of that name is somebody's own.
+fn remove_file(path: &Path) -> Result<()> {
+    if path.symlink_metadata().is_ok_and(|found| found.is_file()) { file::remove(path) } else { Ok(()) }
 }
 
 /// Makes the output directory and says at once when it cannot be written.
@@ -152,6 +180,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_an_old_manifest_names_is_removed_only_when_it_is_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
+        fs::create_dir(out.join("old.raw")).unwrap();
+        fs::write(out.join("old.raw/mine"), "mine").unwrap();
+        fs::write(out.join(manifest::FILE), manifest::tests::manifest("old.raw").text().unwrap()).unwrap();
+        let staging = Staging::new(Output::take(out).unwrap()).unwrap();
+        for name in ["new.raw", "lock", SUMS, manifest::FILE] {
+            fs::write(staging.path.join(name), "new").unwrap();
+        }
+        staging.commit(&manifest::tests::manifest("new.raw"), "lock").unwrap();
+        assert!(out.join("old.raw/mine").exists() && out.join("new.raw").exists());
+    }
+
+    #[test]
     fn an_old_manifest_removes_its_artifacts_and_nothing_outside() {
         let directory = tempfile::tempdir().unwrap();
         let (out, victim) = (directory.path().join("out"), directory.path().join("victim"));
@@ -160,7 +203,7 @@ mod tests {
             fs::create_dir_all(&out).unwrap();
             fs::write(out.join("old.raw"), "old").unwrap();
             fs::write(out.join(manifest::FILE), manifest::tests::manifest(old).text().unwrap()).unwrap();
-            let staging = Staging::new(&out).unwrap();
+            let staging = Staging::new(Output::take(&out).unwrap()).unwrap();
             for name in ["new.raw", "lock", SUMS, manifest::FILE] {
                 fs::write(staging.path.join(name), "new").unwrap();
             }

@@ -18,8 +18,8 @@ use crate::sys::file;
 /// What layers may copy that does not lie in them.
 #[derive(Debug)]
 pub struct Sources<'a> {
-    /// The first-boot binary.
-    pub firstboot: &'a Path,
+    /// The first-boot binary, where it is built.
+    pub firstboot: Option<&'a Path>,
     /// The project's directory, where a bundle's relative path begins.
     pub root: &'a Path,
 }
@@ -42,7 +42,12 @@ fn add(
 ) -> Result<()> {
     let file = |to, mode: Option<u32>, source| Step::File(PlannedFile { to, mode: mode.unwrap_or(0o644), source });
     match action.clone() {
-        Action::Copy { from: CopyFrom::Firstboot, to, mode } => steps.push(copied(sources.firstboot, to, mode)?),
+        Action::Copy { from: CopyFrom::Firstboot, to, mode } => {
+            let firstboot = sources.firstboot.ok_or_else(|| {
+                Failure::new(Fault::Environment, "the first-boot binary is not built").remedy("make firstboot")
+            })?;
+            steps.push(copied(firstboot, to, mode)?);
+        }
         Action::Copy { from: CopyFrom::File(from), to, mode } => {
             steps.push(copied(&layer.directory.join(from), to, mode)?);
         }

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::report::{Failure, Fault};
 use crate::spec::image::ImageSpec;
 use crate::spec::{self, Catalog};
 use crate::sys::cmd::{Cmd, Tool};
@@ -144,21 +143,14 @@ pub fn requests(catalog: &Catalog) -> Vec<Request> {
 }
 
 /// Where the first-boot binary is: beside this program, or in the project's `target/`.
-pub fn firstboot_binary(root: &Path) -> Result<PathBuf> {
+pub fn firstboot_binary(root: &Path) -> Result<Option<PathBuf>> {
     let beside =
         std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("habuild-firstboot.musl")));
     let built = root.join("target/x86_64-unknown-linux-musl/release/habuild-firstboot");
-    for path in beside.into_iter().chain([built.clone()]) {
-        if path.is_file() {
-            return std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()));
-        }
-    }
-    Err(Failure::new(
-        Fault::Environment,
-        format!("the first-boot binary is not built: there is no {}", built.display()),
-    )
-    .remedy("make firstboot")
-    .into())
+    let there = beside.into_iter().chain([built]).find(|path| path.is_file());
+    there
+        .map(|path| std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display())))
+        .transpose()
 }
 
 fn mmdebstrap_version() -> Result<String> {

@@ -15,8 +15,12 @@ use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::sandbox::Sandbox;
+use crate::report::{Failure, Fault};
 
 const NOTHING: Option<&str> = None;
+
+/// The most bytes of options that mount(2) takes: a page with its closing zero. What is longer is cut off unsaid.
+const LONGEST_OPTIONS: usize = 4095;
 
 /// An overlay mount; unmounted when dropped.
 #[derive(Debug)]
@@ -38,6 +42,14 @@ impl Overlay {
             options.push_str(&escape(lower)?);
         }
         options.push_str(&format!(",upperdir={},workdir={}", escape(upper)?, escape(work)?));
+        if options.len() > LONGEST_OPTIONS {
+            let length = options.len();
+            let words =
+                format!("an overlay of {} layers at {} has {length} bytes of paths", lowers.len(), at.display());
+            return Err(Failure::new(Fault::Environment, format!("{words}, and the kernel reads {LONGEST_OPTIONS}"))
+                .remedy("put the cache where its path is shorter, with --cache, or name fewer layers")
+                .into());
+        }
         mount(Some("overlay"), at, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
             .with_context(|| format!("failed to mount an overlay at {}", at.display()))?;
         Ok(Self { at: at.into() })
@@ -205,4 +217,18 @@ fn mount_devices(root: &Path) -> Result<()> {
         std::fs::create_dir(dev.join(name)).with_context(|| format!("failed to make /dev/{name}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fault_of;
+
+    #[test]
+    fn options_that_are_longer_than_the_kernel_reads_are_told() {
+        let long = PathBuf::from("/".to_owned() + &"a".repeat(200)).join("b".repeat(200));
+        let error = Overlay::mount(&vec![long.clone(); 10], &long, &long, &long).unwrap_err();
+        assert_eq!(fault_of(&error), Fault::Environment, "{error:#}");
+        assert!(error.to_string().contains("4095"), "{error:#}");
+    }
 }

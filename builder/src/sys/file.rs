@@ -12,6 +12,7 @@ use nix::fcntl::{AT_FDCWD, Flock, FlockArg};
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::statvfs::statvfs;
 use nix::sys::time::TimeSpec;
+use walkdir::WalkDir;
 
 use crate::report::{self, Failure, Fault};
 
@@ -87,6 +88,15 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.with_context(|| format!("failed to remove {}", path.display())),
     }
+}
+
+/// As [`remove`]; gives the length of the files that went.
+pub(crate) fn remove_counted(path: &Path) -> Result<u64> {
+    let entries = WalkDir::new(path).into_iter().flatten();
+    let files = entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file);
+    let length = files.map(|metadata| metadata.len()).sum();
+    remove(path)?;
+    Ok(length)
 }
 
 /// A lock held by this process; released when dropped, and by the kernel when the process dies.
@@ -201,17 +211,22 @@ impl Scratch {
         for n in 0_u32.. {
             let path = parent.join(format!("{}-{n}", std::process::id()));
             let lock_file = path.with_extension("lock");
-            // Two builds in two process-id namespaces may have the same number.
-            if let Some(lock) = try_lock(&lock_file)?
-                && fs::create_dir(&path).is_ok()
-            {
-                return Ok(Self { path, lock_file, _lock: lock });
+            let Some(lock) = try_lock(&lock_file)? else { continue };
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path, lock_file, _lock: lock }),
+                // Two builds in two process-id namespaces may have the same number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let _ = remove(&lock_file);
+                    return Err(error).with_context(|| format!("failed to make directory {}", path.display()));
+                }
             }
         }
         unreachable!("the loop has no end")
     }
 
-    fn sweep(parent: &Path) -> Result<()> {
+    /// Removes the scratch directories of dead builds. Takes no room: it is the way out of a full disk.
+    pub fn sweep(parent: &Path) -> Result<()> {
         for entry in fs::read_dir(parent).with_context(|| format!("failed to list {}", parent.display()))? {
             let path = entry.with_context(|| format!("failed to list {}", parent.display()))?.path();
             if path.extension().is_some_and(|extension| extension == "lock")

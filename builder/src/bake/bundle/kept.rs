@@ -143,36 +143,37 @@ impl Bundles {
         Ok(kept.into_iter().flatten().map(|kept| (kept.sha256, kept.version, kept.images.len())).collect())
     }
 
-    /// Removes a layer of container images.
-    pub fn forget_layer(&self, layer: &StoredLayer) -> Result<()> {
+    /// Removes a layer of container images; gives how many bytes went.
+    pub fn forget_layer(&self, layer: &StoredLayer) -> Result<u64> {
         self.images.forget(layer)
     }
 
-    /// Removes the bundles that no build has used for `age`; gives how many. `sweep` then removes their layers.
-    pub fn forget_unused(&self, age: Duration) -> Result<usize> {
-        let mut forgotten = 0;
+    /// Removes the bundles that no build has used for `age`; gives how many, and how many bytes went. `sweep` then
+    /// removes their layers.
+    pub fn forget_unused(&self, age: Duration) -> Result<(usize, u64)> {
+        let (mut forgotten, mut freed) = (0, 0);
         for at in self.all()? {
             if file::unused_for(&at.join(RECORD)).is_some_and(|unused| unused >= age) {
-                remove(&at)?;
+                freed += remove(&at)?;
                 forgotten += 1;
             }
         }
-        Ok(forgotten)
+        Ok((forgotten, freed))
     }
 
-    /// Removes bundles that no build will use as they are, and the layers that no bundle has.
-    pub fn sweep(&self) -> Result<()> {
+    /// Removes bundles that no build will use as they are, and the layers that no bundle has; gives how many bytes went.
+    pub fn sweep(&self) -> Result<u64> {
         let boot = boot_of_host()?;
-        let mut used = BTreeSet::new();
+        let (mut used, mut freed) = (BTreeSet::new(), 0);
         for at in self.all()? {
             let Some(kept) = self.read(&at)?.filter(|kept| kept.boot == boot) else {
-                remove(&at)?;
+                freed += remove(&at)?;
                 continue;
             };
             let layers = kept.images.iter().flat_map(|image| &image.layers);
             used.extend(layers.map(|diff_id| docker::layer_key(&kept.builder, *diff_id)));
         }
-        self.images.sweep(&used)
+        Ok(freed + self.images.sweep(&used)?)
     }
 
     fn all(&self) -> Result<Vec<PathBuf>> {
@@ -192,9 +193,9 @@ impl Bundles {
 }
 
 /// The record first: what is half removed counts as missing.
-fn remove(at: &Path) -> Result<()> {
+fn remove(at: &Path) -> Result<u64> {
     file::remove(&at.join(RECORD))?;
-    file::remove(at)
+    file::remove_counted(at)
 }
 
 /// What an unpacked bundle is made from: its bytes, and the code that unpacks it.

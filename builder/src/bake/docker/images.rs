@@ -146,15 +146,15 @@ impl Images {
         Ok(Some(found))
     }
 
-    /// Removes a layer.
-    pub fn forget(&self, layer: &StoredLayer) -> Result<()> {
+    /// Removes a layer; gives how many bytes went.
+    pub fn forget(&self, layer: &StoredLayer) -> Result<u64> {
         remove(&layer.at)
     }
 
-    /// Removes every layer but those with these keys.
-    pub fn sweep(&self, used: &BTreeSet<Digest>) -> Result<()> {
+    /// Removes every layer but those with these keys; gives how many bytes went.
+    pub fn sweep(&self, used: &BTreeSet<Digest>) -> Result<u64> {
         let is_used = |at: &Path| used.iter().any(|key| at.ends_with(key.to_string()));
-        self.directories()?.iter().filter(|at| !is_used(at)).try_for_each(|at| remove(at))
+        self.directories()?.iter().filter(|at| !is_used(at)).map(|at| remove(at)).sum()
     }
 
     fn at(&self, diff_id: Digest) -> PathBuf {
@@ -172,7 +172,7 @@ pub fn key(builder: &str, diff_id: Digest) -> Digest {
 }
 
 /// The record first: what is half removed counts as missing.
-fn remove(at: &Path) -> Result<()> {
+fn remove(at: &Path) -> Result<u64> {
     file::remove(&at.join(RECORD))?;
-    file::remove(at)
+    file::remove_counted(at)
 }
