@@ -65,7 +65,7 @@ fn noble_comes_back() {
     let healthy = "set -e
 answers() { test \"$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1/$1)\" = $2; }
 timeout 300 sh -c 'until docker ps | grep -q harbor-ui && curl -sf http://127.0.0.1/api/repositories/top; do sleep 1; done'
-answers / 200; answers v2/ 401; habuild-firstboot status";
+answers / 200; answers v2/ 401; timeout 60 sh -c 'until habuild-firstboot status; do sleep 1; done'";
     for (what, act) in [
         ("a killed container", "docker kill harbor-ui registry"),
         ("a restart of Docker", "systemctl restart docker"),
