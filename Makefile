@@ -92,7 +92,7 @@ check: setup
 	cargo fmt --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
-	cargo test --quiet --workspace --lib --bins --test tidy --test spec --test formats --test layers --test corpus --test firstboot
+	cargo test --quiet --workspace --lib --bins --test tidy --test spec --test formats --test layers --test corpus --test cli --test firstboot
 
 clean:
 	cargo clean
