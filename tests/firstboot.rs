@@ -139,7 +139,8 @@ fn a_missing_node_config_is_explained() {
     assert!(text(&show.stderr).contains("write_files"), "{}", text(&show.stderr));
     let boot = machine.run(&["boot"]);
     assert_eq!(boot.status.code(), Some(0));
-    let line = "habuild: no node config at /etc/habuild/node.yaml: this node stays as it is\n";
+    let line = "habuild: no node config at /etc/habuild/node.yaml: this node stays as it is (if its user-data should have \
+                made one: cloud-init status --long)\n";
     assert_eq!(machine.console("tty0"), line);
     assert_eq!(machine.console("ttyS0"), line);
     assert_eq!(text(&boot.stderr), line);
