@@ -172,7 +172,7 @@ fn cloud_init_stage(stage: Stage) -> ExitCode {
     }
 }
 
-/// Exit code 1: it may pass; 2: it will not.
+/// Exit code 1: it may pass; 2: it will not; 4: it may pass, and sooner if the share is mounted anew.
 fn check_share(host: &Host, wanted: proof::For) -> Result<(), ExitCode> {
     let expected = proof::Expected::recorded(host);
     match expected.and_then(|expected| proof::prove(host, &expected, wanted)) {

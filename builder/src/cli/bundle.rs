@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use contract::harbor::{COMPOSE_FILE, services};
 use serde_json::{Value, json};
@@ -39,14 +39,12 @@ pub(super) struct BundleArgs {
 pub(super) fn outside(args: &BundleArgs) -> Result<u8> {
     userns::check_host()?;
     let cache = paths::cache(args.cache.as_deref())?.display().to_string();
-    let file = std::path::absolute(&args.file).context("failed to find the working directory")?;
-    let wrong = |words| Failure::new(Fault::Usage, format!("{}: {words}", file.display()));
-    let file = file.to_str().ok_or_else(|| wrong("the path is not UTF-8"))?;
+    let file = paths::absolute(&args.file)?.display().to_string();
     let mut arguments = vec![COMMAND, "--cache", &cache];
     if args.json {
         arguments.push("--json");
     }
-    arguments.extend(["--", file]);
+    arguments.extend(["--", &file]);
     userns::run(&arguments, b"")
 }
 

@@ -35,9 +35,7 @@ pub(super) fn run(args: &Cluster) -> ExitCode {
 
 fn text(args: &Cluster) -> Result<String, Trouble> {
     let host = Host::new(&args.machine.root);
-    let expected = proof::Expected::recorded(&host)?;
-    // First of all that the share answers, in a process that can be given up.
-    proof::ask(&host, proof::For::Agent)?;
+    let expected = proof::proved(&host)?;
     let share = Path::new(&expected.mountpoint);
     let failed = |error: std::io::Error| Trouble::passing(format!("{}: {error}", share.display()));
     if let Some(instance) = &args.forget {
@@ -47,7 +45,8 @@ fn text(args: &Cluster) -> Result<String, Trouble> {
                 .hint("habuild-firstboot cluster lists them")),
         };
     }
-    let stamp = share::stamp(&host.below(share)).map_err(Trouble::passing)?;
+    let stamp = share::stamp(&host.below(share)).map_err(failed)?;
+    let stamp = stamp.map_err(|what| Trouble::lasting(format!("{}/{what}", share.display())))?;
     let (nodes, wrong) = nodes::all(&host, share).map_err(failed)?;
     for what in wrong {
         eprintln!("{what}");

@@ -71,7 +71,7 @@ pub(super) fn run(command: &Secrets) -> ExitCode {
 /// The encrypted text, unless a file took it.
 fn export(args: &Export) -> Result<Option<String>, Trouble> {
     let host = Host::new(&args.machine.root);
-    let share = proved(&host)?;
+    let share = proof::proved(&host)?;
     let lock = match &args.passphrase_file {
         Some(path) => Lock::passphrase(&line_of(path)?)?,
         None if !args.recipient.is_empty() => Lock::recipients(&args.recipient)?,
@@ -84,13 +84,16 @@ fn export(args: &Export) -> Result<Option<String>, Trouble> {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
-    write().map_err(|error| Trouble::lasting(format!("{}: {error}", path.display())))?;
+    write().map_err(|error| {
+        let trouble = Trouble::lasting(format!("{} cannot be written: {error}", path.display()));
+        trouble.hint("name a file that is not there yet: no backup is overwritten")
+    })?;
     Ok(None)
 }
 
 fn import(args: &Import) -> Result<&'static str, Trouble> {
     let host = Host::new(&args.machine.root);
-    let share = proved(&host)?;
+    let share = proof::proved(&host)?;
     let backup = if args.backup == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().read_to_end(&mut bytes).map(|_| bytes)
@@ -116,13 +119,6 @@ fn import(args: &Import) -> Result<&'static str, Trouble> {
              On every node that waits: systemctl restart habuild-firstboot\n"
         }
     })
-}
-
-/// The share of this boot, proved.
-fn proved(host: &Host) -> Result<proof::Expected, Trouble> {
-    let expected = proof::Expected::recorded(host)?;
-    proof::ask(host, proof::For::Agent)?;
-    Ok(expected)
 }
 
 /// The first line of a file.

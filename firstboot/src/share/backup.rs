@@ -14,7 +14,7 @@ use super::{DIRECTORY, SECRETS, SharedSecrets, publish, stamp};
 use crate::host::Host;
 use crate::trouble::Trouble;
 
-/// What scrypt does for a passphrase: 2^17 rounds take 128 MiB, and half a second of a real processor.
+/// What scrypt does for a passphrase: 2^17 rounds, which take 128 MiB.
 const WORK: u8 = 17;
 /// More is no backup of ours: it would hold a node for minutes.
 const MOST_WORK: u8 = 20;

@@ -66,9 +66,8 @@ pub(super) enum Decision {
 /// A refusal: nothing that passes by itself.
 pub(super) fn decide(seen: &Seen<'_>, told: &Told<'_>) -> Result<Decision, Trouble> {
     let share = told.share;
-    if let Some((_, stamp)) = seen.stamp.filter(|(_, stamp)| stamp.cluster != told.cluster) {
-        let message = format!("{share}: belongs to cluster {:?}, and this node to {:?}", stamp.cluster, told.cluster);
-        return Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"));
+    if let Some((_, stamp)) = seen.stamp {
+        stamp.must_be_of(told.cluster, share)?;
     }
     // Whatever else is there: once something was pushed, `data/registry` is never empty again.
     let known = seen.database == Used::Yes

@@ -126,10 +126,10 @@ pub(crate) fn settle(host: &Host, node: &Node<'_>) -> Result<Settled, Trouble> {
     Err(Trouble::passing(format!("{}/{DIRECTORY}: changes each time it is looked at", node.share)))
 }
 
-/// The share's highest stamp.
-pub(crate) fn stamp(share: &Path) -> Result<Option<Stamp>, String> {
-    let highest = stamp::highest(&share.join(DIRECTORY)).map_err(|error| format!("{DIRECTORY}: {error}"))?;
-    Ok(highest?.map(|(_, stamp)| stamp))
+/// The share's highest stamp; the inner error says what is wrong with it.
+pub(crate) fn stamp(share: &Path) -> io::Result<Result<Option<Stamp>, String>> {
+    let highest = stamp::highest(&share.join(DIRECTORY))?;
+    Ok(highest.map(|found| found.map(|(_, stamp)| stamp)).map_err(|what| format!("{DIRECTORY}/{what}")))
 }
 
 /// SHA-256 over the secrets' text, by which nodes can be compared without telling a secret.

@@ -36,7 +36,7 @@ fn the_first_makes_what_the_second_adopts() {
     let second = settle(&host(), &used()).unwrap();
     assert_eq!(second.how, ["adopted the cluster's secrets"]);
     assert!(first.secrets == second.secrets);
-    assert_eq!(stamp(dir.path()).unwrap().unwrap().cluster, "hub");
+    assert_eq!(stamp(dir.path()).unwrap().unwrap().unwrap().cluster, "hub");
     let mut names: Vec<_> =
         fs::read_dir(dir.path().join(DIRECTORY)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();

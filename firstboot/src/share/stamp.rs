@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::publish::publish;
+use crate::trouble::Trouble;
 
 const SCHEMA: u32 = 1;
 
@@ -29,6 +30,15 @@ impl Stamp {
     pub(crate) fn new(cluster: &str, harbor: &str, instance: &str, secrets: &str) -> Self {
         let [cluster, harbor, instance, secrets] = [cluster, harbor, instance, secrets].map(str::to_owned);
         Self { schema: SCHEMA, cluster, harbor, instance, secrets }
+    }
+
+    /// Refuses the stamp of another cluster than `cluster`, found on `share`.
+    pub(crate) fn must_be_of(&self, cluster: &str, share: &str) -> Result<(), Trouble> {
+        if self.cluster == cluster {
+            return Ok(());
+        }
+        let message = format!("{share}: belongs to cluster {:?}, and this node to {cluster:?}", self.cluster);
+        Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"))
     }
 
     /// Publishes it with this number; `false` when another with this number was first.

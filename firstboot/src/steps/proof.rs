@@ -110,7 +110,8 @@ pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<Opt
             return Err(Trouble::passing(message).remount());
         }
     }
-    let stamp = crate::share::stamp(&host.below(at)).map_err(|error| Trouble::passing(format!("{shown}: {error}")))?;
+    let stamp = crate::share::stamp(&host.below(at)).map_err(|error| failed("its stamp cannot be read", error))?;
+    let stamp = stamp.map_err(|what| Trouble::passing(format!("{shown}/{what}")).hint("restore it from a backup"))?;
     fits(expected, stamp.as_ref(), wanted)?;
     match written(host, expected, wanted) {
         Ok(true) => Ok(None),
@@ -150,9 +151,8 @@ fn mended_by_a_mount(error: &std::io::Error) -> bool {
 /// Whether the highest stamp is what it must be.
 fn fits(expected: &Expected, stamp: Option<&Stamp>, wanted: For) -> Result<(), Trouble> {
     let Expected { mountpoint: shown, cluster, settled, .. } = expected;
-    if let Some(stamp) = stamp.filter(|stamp| stamp.cluster != *cluster) {
-        let message = format!("{shown}: belongs to cluster {:?}, and this node to {cluster:?}", stamp.cluster);
-        return Err(Trouble::lasting(message).hint("check cluster and storage.cephfs.path in the node config"));
+    if let Some(stamp) = stamp {
+        stamp.must_be_of(cluster, shown)?;
     }
     let terms = match (settled, wanted) {
         (_, For::Agent) => return Ok(()),
@@ -198,6 +198,13 @@ pub(crate) fn ask(host: &Host, wanted: For) -> Result<Option<String>, Trouble> {
         Err(error) => Err(Trouble::passing(format!("the share does not answer: {error}"))
             .hint("are Ceph's monitors and metadata servers up?")),
     }
+}
+
+/// The share of this boot, for whoever looks at it beside the agent: proved, so that a share that hangs holds nobody.
+pub(crate) fn proved(host: &Host) -> Result<Expected, Trouble> {
+    let expected = Expected::recorded(host)?;
+    ask(host, For::Agent)?;
+    Ok(expected)
 }
 
 /// Whether the share, though it does not answer, is still what lies at the mountpoint. Asks the kernel's list of mounts,

@@ -107,6 +107,16 @@ mod tests {
         assert!(doubt.contains("does not name other.example.com"), "{doubt}");
     }
 
+    /// A key of a kind that ring does not know is compared by the node's openssl.
+    #[test]
+    fn a_key_of_an_unknown_kind() {
+        let issued = Authority::new().issue("hub");
+        let make = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
+        let other = host().command("openssl").args(make).text().unwrap();
+        let trouble = judge(&host(), &issued.certificate, &other, "hub", at(NOW)).unwrap_err();
+        assert!(trouble.message.contains("is not the one of tls.key"), "{trouble}");
+    }
+
     #[test]
     fn certificates_that_are_wrong() {
         let authority = Authority::new();
