@@ -8,7 +8,7 @@ use habuild::spec::image::Firmware;
 
 use crate::machine::{Node, image, options};
 use crate::turns::turn;
-use crate::{PASSWORD, checks, corruption, identity, report, store};
+use crate::{PASSWORD, checks, copies, corruption, identity, report, store};
 
 #[test]
 fn noble_first_under_uefi_and_reset() {
@@ -81,6 +81,18 @@ answers / 200; answers v2/ 401; timeout 60 sh -c 'until habuild-firstboot status
     node.restart("systemctl reboot");
     node.root(healthy).unwrap_or_else(|error| panic!("after a reset: {error:#}"));
     assert_eq!(node.root(secrets).unwrap(), before);
+}
+
+#[test]
+fn noble_captured() {
+    let _turn = turn(2);
+    copies::captured("HABUILD_VM_NOBLE");
+}
+
+#[test]
+fn bookworm_captured() {
+    let _turn = turn(2);
+    copies::captured("HABUILD_VM_BOOKWORM");
 }
 
 /// What a newcomer types: an image, and nothing else.

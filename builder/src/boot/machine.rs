@@ -25,6 +25,9 @@ const QUOTED: usize = 30;
 /// How long the console may go on after a line without hope: the lines behind it often say why.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What the machine writes, in its directory.
+const OVERLAY: &str = "overlay";
+
 /// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
@@ -73,7 +76,7 @@ impl Machine {
             .prefix("habuild-boot-")
             .tempdir_in(&place)
             .with_context(|| format!("failed to make a temporary directory in {}", place.display()))?;
-        qemu::make_overlay(options, &dir.path().join("overlay"))?;
+        qemu::make_overlay(options, &dir.path().join(OVERLAY))?;
         write_seed(options, &dir.path().join("seed"))?;
         let uefi = qemu::firmware(options.firmware, dir.path())?;
         let forwards = qemu::settle_forwards(&options.forwards)?;
@@ -101,6 +104,13 @@ impl Machine {
             heard: Instant::now(),
             dir,
         })
+    }
+
+    /// What the machine wrote to its disk, upon the image: a qcow2 file. A copy of it, made while the machine is off, is an
+    /// image of its own.
+    #[must_use]
+    pub fn disk(&self) -> PathBuf {
+        self.dir.path().join(OVERLAY)
     }
 
     /// The forwards, with the ports that were chosen.
@@ -250,7 +260,7 @@ impl Machine {
         accelerator::remember(self.options.cache.as_deref(), false);
         self.qemu.process.kill();
         self.engine = Engine::Tcg;
-        qemu::make_overlay(&self.options, &self.dir.path().join("overlay"))?;
+        qemu::make_overlay(&self.options, &self.dir.path().join(OVERLAY))?;
         self.switch_on()
     }
 
@@ -289,7 +299,7 @@ fn parts<'a>(
     forwards: &'a [Forward],
     engine: Engine,
 ) -> Parts<'a> {
-    let (overlay, seed) = (dir.join("overlay"), dir.join("seed"));
+    let (overlay, seed) = (dir.join(OVERLAY), dir.join("seed"));
     Parts { overlay, seed, uefi, forwards, memory_mib: options.memory_mib, cpus: options.cpus, engine }
 }
 

@@ -15,7 +15,8 @@ use super::{Attempt, Resolved, Secret, SecretError};
 use crate::host::Host;
 use contract::schema::{NodeConfig, SecretValue};
 
-const DIRECTORY: &str = "/var/lib/habuild/instance";
+/// One directory for each instance that this disk was.
+pub(crate) const DIRECTORY: &str = "/var/lib/habuild/instance";
 const SCHEMA: u32 = 1;
 
 /// How long stores are waited for while there are kept secrets.

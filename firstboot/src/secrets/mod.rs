@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::stores::{self, Limits, Refusal};
 use crate::trouble::Trouble;
 use contract::schema::{self, NodeConfig, Scheme, SecretRef, SecretValue};
-pub(crate) use keep::{Decision, Kept, decide};
+pub(crate) use keep::{DIRECTORY as KEPT, Decision, Kept, decide};
 
 /// A secret.
 #[derive(Clone, PartialEq, Eq)]

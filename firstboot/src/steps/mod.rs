@@ -5,6 +5,7 @@
 
 mod certificates;
 pub(crate) mod fstab;
+mod identity;
 mod metadata;
 mod preflight;
 pub(crate) mod proof;
@@ -48,8 +49,15 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
     if !host.exists(path) {
         return Err(runner.idle(path));
     }
-    let node = runner.step("metadata", |_| metadata::read(host, path))?;
+    let (node, disk) = runner.step("metadata", |_| {
+        let node = metadata::read(host, path)?;
+        let disk = identity::settle(host, &node.instance)?;
+        Ok((node, disk))
+    })?;
     let metadata::Node { instance, config, bundle, warnings } = node;
+    if let identity::Disk::CopyOf(other) = disk {
+        return Err(runner.copied(&other, &instance));
+    }
     runner.known(&instance, &config, &bundle, warnings);
     let answers = Answers::default();
     let secrets = runner.step("secrets", |waited| secrets::resolve(host, &config, &instance, &answers, waited))?;

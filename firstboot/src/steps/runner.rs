@@ -141,6 +141,14 @@ impl<'h> Runner<'h> {
         Ended::Done
     }
 
+    /// The disk was another instance's, and the machine starts anew.
+    pub(super) fn copied(&self, other: &str, instance: &str) -> Ended {
+        self.say(&format!(
+            "this disk was copied from instance {other}: starting anew, once, as {instance} with a machine id of its own"
+        ));
+        Ended::Done
+    }
+
     /// Harbor is ready.
     pub(super) fn finish(&mut self, state: State, config: &NodeConfig) {
         let degraded = self.status.warnings.iter().any(|warning| warning.starts_with("degraded: "));
