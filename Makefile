@@ -61,7 +61,7 @@ lab: setup-lab vm-images
 	cargo test --quiet --package habuild --features vm --test lab --no-run
 	for image in $(VM_NOBLE) $(VM_BOOKWORM); do HABUILD_LAB_IMAGE=$(CURDIR)/$$image \
 	unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc \
-	cargo test --quiet --offline --package habuild --features vm --test lab || exit 1; done
+	cargo test --quiet --offline --package habuild --features vm --test lab -- --nocapture || exit 1; done
 
 setup-lab:
 	@sh tests/setup.sh lab

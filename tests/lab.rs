@@ -13,6 +13,8 @@ mod cluster;
 mod machine;
 #[path = "lab/place.rs"]
 mod place;
+#[path = "lab/races.rs"]
+mod races;
 #[path = "lab/services.rs"]
 mod services;
 #[path = "lab/trouble.rs"]
@@ -20,7 +22,7 @@ mod trouble;
 #[path = "lab/web.rs"]
 mod web;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cluster::{Config, front_end, secrets, status};
 
@@ -36,8 +38,10 @@ fn two_nodes_of_one_cluster() {
     let config = Config { cluster: "hub", path: SHARE, key: &key };
 
     // The directory is not there yet: both nodes boot, let people log in, and wait.
+    let begun = Instant::now();
     let (a, b) = (cluster::start(&config), cluster::start(&config));
     let (a, b) = (a.logged_in(), b.logged_in());
+    place::told("the share is not there, nor one of two monitors", "both nodes let people log in", begun);
     place::within(Duration::from_secs(300), "a node that waits for its share", || {
         status(&a)["steps"].to_string().contains("cannot be mounted")
     });
@@ -46,6 +50,7 @@ fn two_nodes_of_one_cluster() {
     for node in [&a, &b] {
         cluster::until_state(node, "ready", 600);
     }
+    place::told("the share comes late", "both nodes are ready (counted from the start)", begun);
     assert_eq!(secrets(&a), secrets(&b));
 
     // What clients of one node get is good for the other.
@@ -64,10 +69,13 @@ fn two_nodes_of_one_cluster() {
     trouble::power_cut(&a, &secrets(&b));
     trouble::the_share_goes_and_returns(&ceph, &b);
     trouble::full(&ceph, &a);
+    trouble::read_only(&b);
     trouble::evicted(&ceph, &[&a, &b]);
     let seen: serde_json::Value = serde_json::from_str(&a.root("habuild-firstboot cluster --json").unwrap()).unwrap();
     assert_eq!(seen["nodes"].as_array().unwrap().len(), 2, "{seen}");
     trouble::not_our_share(&b, &config, &database);
     trouble::lost_secrets(&a);
     trouble::upgraded_elsewhere(&a);
+    races::two_kernel_clients(&a, &b);
+    place::told("all of this", "as it must be", begun);
 }

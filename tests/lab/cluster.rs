@@ -79,13 +79,17 @@ pub(crate) fn secrets(node: &Node) -> String {
     node.root(&format!("sha256sum < {SHARE}/.habuild/secrets.json; cat {SHARE}/.habuild/cluster-*.json")).unwrap()
 }
 
-/// Makes a directory on the file system, by way of a node that mounts it whole for the moment.
+/// Makes a directory on the file system.
 pub(crate) fn make_directory(node: &Node, path: &str) {
+    mounted_whole(node);
+    node.root(&format!("mkdir -p /run/whole{path} && umount /run/whole")).unwrap();
+}
+
+/// Mounts the file system whole on `/run/whole`, whose other directories a node has no use for.
+pub(crate) fn mounted_whole(node: &Node) {
     let script = format!(
-        "set -e; mkdir -p /run/whole
-mount -t ceph {ADDRESS}:6789:/ /run/whole -o name=harbor,secretfile=/etc/habuild/ceph.key
-mkdir -p /run/whole{path}
-umount /run/whole"
+        "set -e; mkdir -p /run/whole; ! mountpoint --quiet /run/whole || exit 0
+mount -t ceph {ADDRESS}:6789:/ /run/whole -o name=harbor,secretfile=/etc/habuild/ceph.key"
     );
     node.root(&script).unwrap();
 }

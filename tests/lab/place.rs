@@ -31,6 +31,11 @@ pub(crate) fn dir() -> PathBuf {
     .to_owned()
 }
 
+/// A line of the lab's table: what was done, what was seen, and how long after `begun`.
+pub(crate) fn told(what: &str, seen: &str, begun: Instant) {
+    eprintln!("lab: | {what} | {seen} | {:.0} s |", begun.elapsed().as_secs_f64());
+}
+
 /// Waits until it is so.
 pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     within(Duration::from_secs(120), what, &mut so);

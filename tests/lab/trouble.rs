@@ -1,10 +1,10 @@
 //! What goes wrong on a node that runs, and that Harbor is back by itself, or stays away for a reason.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ceph::Ceph;
 use super::cluster::{Config, SHARE, front_end, node_config, secrets, status, until_state};
-use super::place::within;
+use super::place::{told, within};
 use super::services::Database;
 use crate::machine::Node;
 
@@ -19,24 +19,42 @@ fn running(node: &Node) -> usize {
     node.root("docker ps --quiet").unwrap().lines().count()
 }
 
+/// What the step that failed says.
+fn failure(node: &Node) -> String {
+    let status = status(node);
+    let failed = status["steps"].as_array().into_iter().flatten().find(|step| step["state"] == "failed");
+    failed.and_then(|step| step["message"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// What the supervisor says.
+fn message(node: &Node) -> String {
+    status(node)["service"]["message"].as_str().unwrap_or_default().to_owned()
+}
+
 /// A killed container, a restart of Docker, an agent that is killed.
 pub(crate) fn what_ends_comes_back(node: &Node) {
     let all = running(node);
     assert!(all >= 5, "{all} containers");
-    node.root("docker kill harbor-ui").unwrap();
-    within(SOON, "the killed container", || running(node) == all && serves(node));
-    node.root("systemctl restart docker").unwrap();
-    within(SOON, "Harbor after a restart of Docker", || running(node) == all && serves(node));
-    node.root("systemctl kill --signal=KILL harbor.service habuild-firstboot.service").unwrap();
-    within(SOON, "Harbor after its supervisor and the agent were killed", || {
-        running(node) == all && serves(node) && status(node)["state"] == "ready"
-    });
+    for (what, act) in [
+        ("a container is killed", "docker kill harbor-ui"),
+        ("Docker is restarted", "systemctl restart docker"),
+        ("supervisor and agent are killed", "systemctl kill --signal=KILL harbor.service habuild-firstboot.service"),
+    ] {
+        node.root(act).unwrap();
+        let begun = Instant::now();
+        within(SOON, &format!("Harbor after {what}"), || {
+            running(node) == all && serves(node) && status(node)["state"] == "ready"
+        });
+        told(what, "Harbor is back by itself", begun);
+    }
 }
 
 /// A power cut: nothing is flushed, nothing is stopped.
 pub(crate) fn power_cut(node: &Node, expected: &str) {
     node.restart("echo b > /proc/sysrq-trigger");
+    let begun = Instant::now();
     until_state(node, "ready", 900);
+    told("the plug is pulled", "ready again (counted from the first login)", begun);
     assert_eq!(secrets(node), expected, "the same secrets");
     // Containers start after the share was proved, never by Docker itself.
     let proved = node.root("journalctl --boot --output=short-unix --unit habuild-firstboot | grep 'step storage ok'");
@@ -54,32 +72,57 @@ pub(crate) fn power_cut(node: &Node, expected: &str) {
 
 /// A Ceph that does not answer for a while, and then does.
 pub(crate) fn the_share_goes_and_returns(ceph: &Ceph, node: &Node) {
+    // Clients go on asking.
+    let load = "systemd-run --quiet --collect --unit load --property RuntimeMaxSec=900 sh -c \
+'while :; do curl -s -m 5 -o /dev/null http://127.0.0.1:8070/api/repositories/top; curl -s -m 5 -o /dev/null http://127.0.0.1:8070/v2/; done'";
+    node.root(load).unwrap();
     ceph.freeze();
-    within(SOON, "a supervisor that says so", || {
-        status(node)["service"]["message"].as_str().is_some_and(|message| message.contains("share"))
-    });
+    let begun = Instant::now();
+    within(SOON, "a supervisor that says so", || message(node).contains("share"));
+    told("the share goes away under load", &message(node), begun);
     // A person can log in meanwhile: this very command did.
     ceph.thaw();
+    let begun = Instant::now();
     within(SOON, "Harbor after its share has returned", || {
         serves(node) && status(node)["service"]["state"] == "running"
     });
+    node.root("systemctl stop load").unwrap();
+    told("the share returns", "Harbor serves", begun);
 }
 
 /// A share that is full: Harbor runs on, since somebody must delete images, and says so.
 pub(crate) fn full(ceph: &Ceph, node: &Node) {
-    let says = |words: &str| status(node)["service"]["message"].as_str().is_some_and(|said| said.contains(words));
     ceph.quota(1);
-    within(SOON, "a word about a share that is full", || says("is full"));
+    let begun = Instant::now();
+    within(SOON, "a word about a share that is full", || message(node).contains("is full"));
+    told("the share is full", &message(node), begun);
     let all = running(node);
     assert!(serves(node) && status(node)["service"]["state"] == "running" && all >= 5, "{}", status(node));
     ceph.quota(0);
-    within(SOON, "a share that has room again", || !says("is full"));
+    let begun = Instant::now();
+    within(SOON, "a share that has room again", || !message(node).contains("is full"));
+    told("the share has room again", "as before", begun);
     assert_eq!(running(node), all);
+}
+
+/// A share that can be read only, as after a mistake of an operator.
+pub(crate) fn read_only(node: &Node) {
+    node.root(&format!("mount -o remount,ro {SHARE}")).unwrap();
+    let begun = Instant::now();
+    within(SOON, "a word about a share that can be read only", || message(node).contains("ead-only"));
+    told("the share is read-only", &message(node), begun);
+    node.root(&format!("mount -o remount,rw {SHARE}")).unwrap();
+    let begun = Instant::now();
+    within(SOON, "Harbor after its share can be written again", || {
+        serves(node) && status(node)["service"]["state"] == "running"
+    });
+    told("the share can be written again", "Harbor serves", begun);
 }
 
 /// Clients that the metadata server throws out: whatever they held is gone, and they come back by themselves.
 pub(crate) fn evicted(ceph: &Ceph, nodes: &[&Node]) {
     assert!(ceph.evict() >= nodes.len(), "each node has a session");
+    let begun = Instant::now();
     for node in nodes {
         // Harbor's start page alone would not show that the share can be used again.
         within(SOON, "Harbor after its client was evicted", || {
@@ -87,6 +130,7 @@ pub(crate) fn evicted(ceph: &Ceph, nodes: &[&Node]) {
             proved && serves(node) && status(node)["service"]["state"] == "running"
         });
     }
+    told("the clients are evicted", "the share is proved and Harbor serves, on every node", begun);
 }
 
 /// The cluster's secrets are lost, and come back from a backup.
@@ -98,8 +142,10 @@ habuild-firstboot secrets export --passphrase-file word --output backup.age
 mv {SHARE}/.habuild/secrets.json lost; systemctl restart habuild-firstboot"
     );
     node.root(&script).unwrap();
+    let begun = Instant::now();
     until_state(node, "failed", 600);
-    assert!(status(node)["steps"].to_string().contains("secrets.json: is gone"));
+    assert!(failure(node).contains("secrets.json: is gone"));
+    told("the secrets are lost", &failure(node), begun);
     let script = "cd /root; habuild-firstboot secrets import --passphrase-file word backup.age && rm lost &&
 systemctl restart habuild-firstboot";
     node.root(script).unwrap();
@@ -114,8 +160,10 @@ pub(crate) fn upgraded_elsewhere(node: &Node) {
 sed 's/\"harbor\": \"[^\"]*\"/\"harbor\": \"v9.9.9\"/' cluster-0001.json > draft; mv draft cluster-0002.json"
     );
     node.root(&script).unwrap();
+    let begun = Instant::now();
     until_state(node, "failed", 600);
-    let said = status(node)["steps"].to_string();
+    let said = failure(node);
+    told("another node has upgraded the cluster", &said, begun);
     assert!(said.contains("runs Harbor v9.9.9, and this image holds"), "{said}");
     within(SOON, "a Harbor that does not run beside a newer one", || running(node) == 0);
     node.root(&format!("rm {SHARE}/.habuild/cluster-0002.json; systemctl restart habuild-firstboot")).unwrap();
@@ -135,8 +183,10 @@ pub(crate) fn not_our_share(node: &Node, config: &Config<'_>, database: &Databas
             shell_quoted(&text)
         );
         node.root(&script).unwrap();
+        let begun = Instant::now();
         until_state(node, "failed", 600);
-        let said = status(node)["steps"].to_string();
+        let said = failure(node);
+        told("another share than this cluster's", &said, begun);
         assert!(said.contains(expected), "{said}");
         assert_eq!(running(node), 0, "Harbor does not run on another's share");
     }
