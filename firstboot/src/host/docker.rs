@@ -1,5 +1,6 @@
 //! Docker and Compose, called through their command lines: one place knows that Compose has two names.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -100,13 +101,45 @@ pub(crate) fn start(host: &Host, name: &str, state: Option<&str>) -> Result<(), 
     host.command("docker").args(verb).args([name]).time(TIME).run().map(|_| ())
 }
 
-/// Stops one container; kills it after ten seconds.
-pub(crate) fn stop(host: &Host, container: &Container) -> Result<(), CommandError> {
+/// How long a container gets to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grace {
+    /// As long as the compose file says: open requests and running jobs come to their end.
+    Own,
+    /// Ten seconds.
+    Short,
+}
+
+/// More than the compose file gives to any container.
+const LONGEST_GRACE: Duration = Duration::from_secs(20 * 60);
+
+/// Stops one container; kills it when its time is over.
+pub(crate) fn stop(host: &Host, container: &Container, grace: Grace) -> Result<(), CommandError> {
     let name = container.name.as_str();
     if container.state == "paused" {
         host.command("docker").args(["unpause", name]).run()?;
     }
-    host.command("docker").args(["stop", "-t", "10", name]).run().map(|_| ())
+    match grace {
+        Grace::Short => host.command("docker").args(["stop", "-t", "10", name]).run(),
+        Grace::Own => host.command("docker").args(["stop", name]).time(LONGEST_GRACE).run(),
+    }
+    .map(|_| ())
+}
+
+/// The address of each container that runs, in the first of Docker's networks that it is in.
+pub(crate) fn addresses(host: &Host, names: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
+    let format = "{{.Name}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}";
+    let text =
+        host.command("docker").args(["inspect", "--type", "container", "--format", format]).args(names).text()?;
+    Ok(parse_addresses(&text))
+}
+
+fn parse_addresses(text: &str) -> BTreeMap<String, String> {
+    let one = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.trim_start_matches('/').to_owned(), words.next()?.to_owned()))
+    };
+    text.lines().filter_map(one).collect()
 }
 
 #[cfg(test)]
@@ -123,5 +156,12 @@ warning: x
         assert_eq!(containers.len(), 2);
         assert!(containers[0].runs() && !containers[1].runs());
         assert_eq!(containers[1].status, "Exited (1) 3 seconds ago");
+    }
+
+    #[test]
+    fn addresses_of_those_that_run() {
+        let found = parse_addresses("/harbor-core 172.18.0.3\n/nginx 172.18.0.5 172.19.0.2\n/registry\n/portal \n");
+        let expected = [("harbor-core", "172.18.0.3"), ("nginx", "172.18.0.5")];
+        assert_eq!(found, expected.map(|(name, at)| (name.to_owned(), at.to_owned())).into());
     }
 }

@@ -122,7 +122,10 @@ mod tests {
         assert!(settle(&machine.host, "i-2").unwrap_err().passing);
         machine.program("systemctl", "").calls();
         assert_eq!(settle(&machine.host, "i-2").unwrap(), Disk::CopyOf("i-1".into()));
-        assert_eq!((machine_id(&machine), machine.calls()), (String::new(), vec!["systemctl reboot --no-block".into()]));
+        assert_eq!(
+            (machine_id(&machine), machine.calls()),
+            (String::new(), vec!["systemctl reboot --no-block".into()])
+        );
         assert!(!machine.host.exists(Path::new("/var/lib/habuild/instance/i-1/secrets.json")));
         assert!(!machine.host.exists(Path::new(SEED)));
         machine.file("etc/machine-id", "fedcba9876543210fedcba9876543210\n");

@@ -21,15 +21,15 @@ const SIGNS: [(&str, u16, &str); 4] = [
 
 /// Asks Harbor once.
 pub(crate) fn check(config: &NodeConfig) -> Result<(), Trouble> {
-    let (https, port) = match &config.tls {
-        Some(_) => (true, config.harbor.https_port),
-        None => (false, config.harbor.http_port),
+    let (scheme, port) = match &config.tls {
+        Some(_) => ("https", config.harbor.https_port),
+        None => ("http", config.harbor.http_port),
     };
     for (path, expected, what) in SIGNS {
-        let asked = http::get_own(https, port, path, TIME);
+        let asked = http::get(&format!("{scheme}://127.0.0.1:{port}{path}"), TIME);
         let found = match asked {
-            Ok(status) if status == expected => continue,
-            Ok(status) => format!("{path} answers {status} instead of {expected}"),
+            Ok(answer) if answer.status == expected => continue,
+            Ok(answer) => format!("{path} answers {} instead of {expected}", answer.status),
             Err(error) => format!("{path}: {error}"),
         };
         return Err(Trouble::passing(format!("Harbor is not healthy: {found}"))

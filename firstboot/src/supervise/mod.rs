@@ -3,6 +3,8 @@
 //! Docker itself never starts them (`restart: "no"`). The share is proved before each start: a container that starts on
 //! the bare directory below an absent mount is what empties a cluster's database.
 
+mod core;
+mod front;
 mod plan;
 pub(crate) mod state;
 
@@ -15,8 +17,10 @@ use serde_json::Value;
 
 use contract::harbor;
 
+use self::core::Core;
+use crate::bundle::Bundle;
 use crate::host::Host;
-use crate::host::docker::{self, COMPOSE, Container};
+use crate::host::docker::{self, COMPOSE, Container, Grace};
 use crate::host::journal;
 use crate::steps::{proof, systemctl};
 use crate::trouble::Trouble;
@@ -27,8 +31,13 @@ use state::State;
 const PROOF: Duration = Duration::from_secs(30);
 /// How often Docker is asked while nothing happens.
 const LOOK: Duration = Duration::from_secs(15);
+/// How often the core is asked whether it serves, while something waits for it.
+const ASK: Duration = Duration::from_secs(2);
 /// After that many proofs in a row that failed with what another mount helps against, the share is mounted anew.
 const PATIENCE: u32 = 3;
+
+/// The service that clients talk to, in every version's compose file.
+const PROXY: &str = "proxy";
 
 /// What wakes the supervisor.
 enum Event {
@@ -45,13 +54,16 @@ enum Event {
 pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
     let (events, wake) = mpsc::channel();
     send_signals(events.clone())?;
-    let (order, mountpoint) = described(host)?;
+    let Described { order, proxy, core, mountpoint } = described(host)?;
     let mut supervisor = Supervisor {
         host,
         wake,
         stopping: false,
         doubt: None,
         plan: Plan::new(order),
+        proxy,
+        core,
+        changed: true,
         begun: Instant::now(),
         proved: None,
         failed_proofs: 0,
@@ -68,8 +80,17 @@ pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The containers in order, and the share's mountpoint.
-fn described(host: &Host) -> Result<(Vec<String>, String), Trouble> {
+/// What is to be run.
+struct Described {
+    /// The containers in the order of their start.
+    order: Vec<String>,
+    proxy: String,
+    /// What the containers behind it wait for, where this version has it.
+    core: Option<Core>,
+    mountpoint: String,
+}
+
+fn described(host: &Host) -> Result<Described, Trouble> {
     let content = host.read(Path::new(COMPOSE)).map_err(|error| {
         Trouble::lasting(format!("{COMPOSE}: {error}")).hint("systemctl restart habuild-firstboot renders it")
     })?;
@@ -77,7 +98,9 @@ fn described(host: &Host) -> Result<(Vec<String>, String), Trouble> {
         serde_json::from_slice(&content.bytes).map_err(|error| Trouble::lasting(format!("{COMPOSE}: {error}")))?;
     let services = harbor::start_order(&file);
     let order = services.iter().map(|service| harbor::container(&file, service)).collect();
-    Ok((order, proof::Expected::recorded(host)?.mountpoint))
+    let core = harbor::ping(&Bundle::find(host)?.version).map(|ping| Core::new(&file, ping));
+    let proxy = harbor::container(&file, PROXY);
+    Ok(Described { order, proxy, core, mountpoint: proof::Expected::recorded(host)?.mountpoint })
 }
 
 /// Sends SIGTERM and SIGINT as events. Blocked and waited for, because a handler would need unsafe code.
@@ -109,6 +132,10 @@ struct Supervisor<'h> {
     /// What the last proof said of a share that is the right one.
     doubt: Option<String>,
     plan: Plan,
+    proxy: String,
+    core: Option<Core>,
+    /// Whether a container was started since the proxy's knowledge of addresses was last looked at.
+    changed: bool,
     begun: Instant,
     proved: Option<Instant>,
     failed_proofs: u32,
@@ -148,7 +175,11 @@ impl Supervisor<'_> {
                 }
             },
             Next::Start(due) => match self.start(&due, &containers) {
-                Ok(()) => Duration::ZERO,
+                Ok(None) => Duration::ZERO,
+                Ok(Some(waits)) => {
+                    self.note("waiting", Some(waits), &containers);
+                    ASK
+                }
                 Err(trouble) => self.without_share(&trouble, &containers),
             },
             Next::Wait(pause) => {
@@ -156,6 +187,9 @@ impl Supervisor<'_> {
                     && let Err(trouble) = self.prove()
                 {
                     return self.without_share(&trouble, &containers);
+                }
+                if self.front_has_moved(&containers) {
+                    return Duration::ZERO;
                 }
                 self.note("running", self.doubt.clone(), &containers);
                 pause.min(LOOK)
@@ -178,23 +212,50 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Starts what is due, the share proved before each; leaves off when the service is to end.
-    fn start(&mut self, due: &[String], containers: &[Container]) -> Result<(), Trouble> {
+    /// Starts what is due, the share proved before each; leaves off when the service is to end. What is behind the core waits
+    /// until that serves: then it says why.
+    fn start(&mut self, due: &[String], containers: &[Container]) -> Result<Option<String>, Trouble> {
         for name in due {
             self.wait(Duration::ZERO);
             if self.stopping {
                 break;
             }
+            if let Some(core) = self.core.as_ref().filter(|core| core.is_before(name, self.plan.order()))
+                && let Err(waits) = core.answers(self.host)
+            {
+                return Ok(Some(waits));
+            }
             self.prove()?;
             journal::say(&format!("starting container {name}"));
             let state = containers.iter().find(|container| container.name == *name).map(|found| found.state.as_str());
+            if *name == self.proxy {
+                front::starts(self.host, &self.others());
+            }
             let started = docker::start(self.host, name, state);
             self.plan.started(name, self.begun.elapsed());
+            self.changed = true;
             if let Err(error) = started {
                 journal::say(&format!("container {name} does not start: {error}"));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Every container but the proxy.
+    fn others(&self) -> Vec<String> {
+        self.plan.order().iter().filter(|name| **name != self.proxy).cloned().collect()
+    }
+
+    /// Whether the proxy had to be stopped because it sends requests to where a container is not any more; it is started
+    /// again as everything is that has ended.
+    fn front_has_moved(&mut self, containers: &[Container]) -> bool {
+        if !std::mem::take(&mut self.changed) {
+            return false;
+        }
+        let Some(moved) = front::moved(self.host, &self.others()) else { return false };
+        journal::say(&format!("{moved} has another address now: {} is started anew", self.proxy));
+        self.stop_container(&self.proxy, containers, Grace::Short);
+        true
     }
 
     /// The share is not what it must be. A share that does not answer keeps Harbor waiting, on the right directory; one that
@@ -202,7 +263,11 @@ impl Supervisor<'_> {
     fn without_share(&mut self, trouble: &Trouble, containers: &[Container]) -> Duration {
         self.note(if trouble.passing { "waiting" } else { state::REFUSED }, Some(trouble.to_string()), containers);
         if !proof::may_be_right(self.host, &self.mountpoint) || !trouble.passing {
-            self.stop_containers(containers);
+            self.stop_containers(containers, Grace::Short);
+        } else {
+            // Harbor's own health notices nothing, and pulls would be answered with no bytes behind a good status (seen
+            // with 2.15.2): this node must not be asked.
+            self.stop_container(&self.proxy, containers, Grace::Short);
         }
         // Not while the agent is at work on it, nor where there is nothing to be mounted.
         let expected = proof::Expected::recorded(self.host);
@@ -216,14 +281,22 @@ impl Supervisor<'_> {
         LOOK
     }
 
-    fn stop_containers(&self, containers: &[Container]) {
+    fn stop_containers(&self, containers: &[Container], grace: Grace) {
         for name in self.plan.order().iter().rev() {
-            let up = containers.iter().find(|container| container.name == *name && container.is_up());
-            let Some(container) = up else { continue };
-            journal::say(&format!("stopping container {name}"));
-            if let Err(error) = docker::stop(self.host, container) {
-                journal::say(&format!("container {name} does not stop: {error}"));
+            if let Some(core) = self.core.as_ref().filter(|core| core.is(name)) {
+                core.let_it_migrate(self.host, containers);
             }
+            self.stop_container(name, containers, grace);
+        }
+    }
+
+    /// Stops a container that is up.
+    fn stop_container(&self, name: &str, containers: &[Container], grace: Grace) {
+        let up = containers.iter().find(|container| container.name == name && container.is_up());
+        let Some(container) = up else { return };
+        journal::say(&format!("stopping container {name}"));
+        if let Err(error) = docker::stop(self.host, container, grace) {
+            journal::say(&format!("container {name} does not stop: {error}"));
         }
     }
 
@@ -231,7 +304,7 @@ impl Supervisor<'_> {
         match docker::containers(self.host) {
             Ok(containers) => {
                 self.note("stopping", None, &containers);
-                self.stop_containers(&containers);
+                self.stop_containers(&containers, Grace::Own);
             }
             Err(error) => journal::say(&format!("Docker does not answer: {error}")),
         }
