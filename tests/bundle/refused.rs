@@ -122,7 +122,8 @@ fn what_is_no_bundle() {
     assert_eq!(two, "it has two image archives: harbor/harbor.v1.1.2.tar.gz and harbor/harbor.v1.1.3.tar.gz");
     for (version, words) in [
         ("dev", "its version cannot be read: harbor/harbor.dev.tar.gz is not called harbor.vX.Y.Z.tar.gz"),
-        ("v2.9.1", "it is Harbor v2.9.1: baking 1.8 and later is not in this version (1.1 to 1.7 are)"),
+        ("v1.8.6", "it has no harbor/harbor.yml"),
+        ("v2.9.1", "it has no harbor/harbor.yml.tmpl"),
         ("v1.0.1", "it is Harbor v1.0.1: the oldest that habuild knows is 1.1"),
     ] {
         assert_eq!(said(&bundle(version, &[TAG], &save(&[image()]))), words);
@@ -131,6 +132,34 @@ fn what_is_no_bundle() {
     assert_eq!(said(&gzip(&no_compose)), "it has no harbor/docker-compose.yml");
     let missing = said(&bundle("v1.1.2", &[TAG, "vmware/db:v1", "photon:1.0"], &save(&[image()])));
     assert_eq!(missing, "harbor/docker-compose.yml names image photon:1.0 (and 1 more), which its image archive lacks");
+}
+
+/// From 1.8 on there is no compose file that would name the images.
+#[test]
+fn images_that_a_version_needs() {
+    let of = |names: &[&str]| {
+        // One image by all these names: only the names are looked at.
+        let tags = names.iter().map(|name| format!("{name}:v2.15.2")).collect();
+        let image = Image { tags, layers: vec![layer()] };
+        let tar = Tar::new().file("harbor/harbor.v2.15.2.tar.gz", gzip(&save(&[image])));
+        gzip(&tar.file("harbor/harbor.yml.tmpl", "hostname: x\n").finish())
+    };
+    let mut names: Vec<&str> = "prepare harbor-core harbor-portal harbor-jobservice harbor-registryctl registry-photon \
+                                nginx-photon harbor-db valkey-photon"
+        .split_whitespace()
+        .collect();
+    let long: Vec<String> = names.iter().map(|name| format!("goharbor/{name}")).collect();
+    names = long.iter().map(String::as_str).collect();
+    unpack(&of(&names)).expect("log, metrics and scanner may be missing");
+    for name in &names {
+        let left: Vec<&str> = names.iter().filter(|other| other != &name).copied().collect();
+        let words = format!("Harbor v2.15.2 needs image {name}, which its image archive lacks");
+        assert_eq!(said(&of(&left)), words);
+    }
+    assert_eq!(
+        said(&of(&["goharbor/prepare"])),
+        "Harbor v2.15.2 needs image goharbor/harbor-core (and 7 more), which its image archive lacks"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use contract::harbor::{COMPOSE_FILE, services};
+use contract::harbor::{self, COMPOSE_FILE, Generation, When};
 use serde_json::{Value, json};
 
 use super::paths;
@@ -62,18 +62,18 @@ pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     let (sha256, length) = Digest::of_file(&args.file)?;
     let planned = PlannedBundle { sha256, from: BundleSource::File(args.file.clone()) };
     let (bundle, _) = bundle::take(&planned, &store, &packages, true)?;
-    let compose = file::read(&bundle.files.join(COMPOSE_FILE))?;
-    let services = services(&compose).map_err(|words| Failure::new(Fault::Bug, words))?;
+    let services = services(&bundle)?;
     if args.json {
-        say(format_args!("{:#}", as_json(&bundle, sha256, length, &json!(services))));
+        say(format_args!("{:#}", as_json(&bundle, sha256, length, &services)));
         return Ok(0);
     }
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     say(format_args!("{name}: Harbor {}, {}", bundle.version, report::size(length)));
     say(format_args!("sha256 {sha256}"));
-    say(format_args!("\nservices of {COMPOSE_FILE}"));
-    for (name, image) in &services {
-        say(format_args!("  {name:<16} {}", image.as_deref().unwrap_or("(built)")));
+    say(format_args!("\nservices"));
+    for service in &services {
+        let image = service.image.as_deref().unwrap_or("(none)");
+        say(format_args!("  {:<16} {image:<56} {}", service.name, in_words(service.when)));
     }
     say(format_args!("\ncontainer images, their layers from the bottom up"));
     for image in &bundle.images {
@@ -93,11 +93,49 @@ pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     Ok(0)
 }
 
+/// A service of a bundle's Harbor.
+struct Service {
+    name: String,
+    image: Option<String>,
+    when: When,
+}
+
+/// The services: of the compose file that the bundle brings, or of those that its `prepare` makes one of.
+fn services(bundle: &Bundle) -> Result<Vec<Service>> {
+    if bundle.generation == Generation::Yml {
+        let tags: Vec<&String> = bundle.images.iter().flat_map(|image| &image.tags).collect();
+        let tagged = |image: &str| tags.iter().find(|tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image));
+        let members = harbor::members(&bundle.version).into_iter();
+        return Ok(members
+            .map(|member| Service {
+                name: member.service.to_owned(),
+                image: tagged(member.image).map(ToString::to_string),
+                when: member.when,
+            })
+            .collect());
+    }
+    let compose = file::read(&bundle.files.join(COMPOSE_FILE))?;
+    let services = harbor::services(&compose).map_err(|words| Failure::new(Fault::Bug, words))?;
+    let of = |(name, image): (String, Option<String>)| Service { when: harbor::when(&name), name, image };
+    Ok(services.into_iter().map(of).collect())
+}
+
+/// When a service runs, as people and programs are told.
+fn in_words(when: When) -> &'static str {
+    match when {
+        When::Always => "always",
+        When::Bundled => "where the node config says bundled",
+        When::Prepare => "once, to render the configuration",
+        When::Option => "not in this version of habuild",
+        When::Never => "never: the node's journal does its work",
+    }
+}
+
 fn size_of(bundle: &Bundle, image: &Image) -> u64 {
     image.layers.iter().filter_map(|diff_id| bundle.layers.get(diff_id)).map(|layer| layer.size).sum()
 }
 
-fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &Value) -> Value {
+fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &[Service]) -> Value {
     let image = |(image, (_, chains)): (&Image, (Digest, Vec<Digest>))| {
         let layers = image.layers.iter().zip(chains).map(|(diff_id, chain)| {
             let size = bundle.layers.get(diff_id).map_or(0, |layer| layer.size);
@@ -116,7 +154,10 @@ fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &Value) -> Va
         "generation": bundle.generation,
         "sha256": sha256,
         "size": length,
-        "services": services,
+        "services": services
+            .iter()
+            .map(|service| json!({ "name": service.name, "image": service.image, "runs": in_words(service.when) }))
+            .collect::<Vec<_>>(),
         "images": images,
     })
 }

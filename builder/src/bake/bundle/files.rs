@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use contract::harbor::{self, COMPOSE_FILE, Generation, Version};
+use contract::harbor::{self, COMPOSE_FILE, Generation, Version, When};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::bake::ahead::read_ahead;
@@ -79,19 +79,46 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
         ))
     })?;
     let (_, version, generation, archive) = archive;
-    let compose = files.compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE_FILE}")))?;
-    let named = harbor::images(&compose)
-        .map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
-    let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
-    let missing: Vec<&String> = named.iter().filter(|name| !holds(name)).collect();
-    if let Some(first) = missing.first() {
-        let others = match missing.len() {
-            1 => String::new(),
-            n => format!(" (and {} more)", n - 1),
-        };
-        return Err(bad(format!("{TOP}/{COMPOSE_FILE} names image {first}{others}, which its image archive lacks")));
+    match generation {
+        Generation::Cfg => check_compose(files.compose.as_deref(), &archive)?,
+        Generation::Yml => check_members(&version, to, &archive)?,
     }
     Ok(Contents { version, generation, archive })
+}
+
+/// Harbor up to 1.7 brings its compose file: every image that it names must be there.
+fn check_compose(compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
+    let compose = compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE_FILE}")))?;
+    let named = harbor::images(compose)
+        .map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
+    let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
+    lacks(&format!("{TOP}/{COMPOSE_FILE} names"), named.iter().filter(|name| !holds(name)).map(String::as_str))
+}
+
+/// Harbor from 1.8 on has its compose file written on the node, by an image of the bundle's.
+fn check_members(version: &Version, to: &Path, archive: &Archive) -> Result<()> {
+    let file = harbor::settings_file(version);
+    if !to.join(file).is_file() {
+        return Err(bad(format!("it has no {TOP}/{file}")));
+    }
+    let holds = |image: &str| {
+        let tags = archive.images.iter().flat_map(|image| &image.tags);
+        tags.into_iter().any(|tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image))
+    };
+    let members = harbor::members(version);
+    let needed = members.iter().filter(|member| !matches!(member.when, When::Option | When::Never));
+    lacks(&format!("Harbor {version} needs"), needed.map(|member| member.image).filter(|image| !holds(image)))
+}
+
+/// Refuses an archive that `whoever` needs the images `missing` of.
+fn lacks<'m>(whoever: &str, missing: impl Iterator<Item = &'m str>) -> Result<()> {
+    let missing: Vec<&str> = missing.collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let others = match missing.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    Err(bad(format!("{whoever} image {first}{others}, which its image archive lacks")))
 }
 
 /// The name of the entry that holds the container images, if this is it.
@@ -106,10 +133,7 @@ fn version(name: &str) -> Result<(Version, Generation)> {
     let version = Version::of_archive(name)
         .ok_or_else(|| bad(format!("its version cannot be read: {TOP}/{name} is not called harbor.vX.Y.Z.tar.gz")))?;
     match version.generation() {
-        Some(Generation::Cfg) => Ok((version, Generation::Cfg)),
-        Some(Generation::Yml) => {
-            Err(bad(format!("it is Harbor {version}: baking 1.8 and later is not in this version (1.1 to 1.7 are)")))
-        }
+        Some(generation) => Ok((version, generation)),
         None => Err(bad(format!("it is Harbor {version}: the oldest that habuild knows is 1.1"))),
     }
 }

@@ -6,6 +6,7 @@
 mod cfg;
 mod compose;
 mod images;
+mod members;
 mod ping;
 mod record;
 mod settings;
@@ -18,6 +19,7 @@ use std::fmt;
 pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
 pub use images::{familiar, images, services};
+pub use members::{Member, When, members, settings_file, when};
 pub use ping::{Ping, ping};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use version::{Generation, Version};
