@@ -144,10 +144,11 @@ fn images_that_a_version_needs() {
         let tar = Tar::new().file("harbor/harbor.v2.15.2.tar.gz", gzip(&save(&[image])));
         gzip(&tar.file("harbor/harbor.yml.tmpl", "hostname: x\n").finish())
     };
-    let mut names: Vec<&str> = "prepare harbor-core harbor-portal harbor-jobservice harbor-registryctl registry-photon \
+    let mut names: Vec<&str> =
+        "prepare harbor-core harbor-portal harbor-jobservice harbor-registryctl registry-photon \
                                 nginx-photon harbor-db valkey-photon"
-        .split_whitespace()
-        .collect();
+            .split_whitespace()
+            .collect();
     let long: Vec<String> = names.iter().map(|name| format!("goharbor/{name}")).collect();
     names = long.iter().map(String::as_str).collect();
     unpack(&of(&names)).expect("log, metrics and scanner may be missing");

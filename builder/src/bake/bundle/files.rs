@@ -89,8 +89,8 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
 /// Harbor up to 1.7 brings its compose file: every image that it names must be there.
 fn check_compose(compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
     let compose = compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE_FILE}")))?;
-    let named = harbor::images(compose)
-        .map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
+    let named =
+        harbor::images(compose).map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
     let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
     lacks(&format!("{TOP}/{COMPOSE_FILE} names"), named.iter().filter(|name| !holds(name)).map(String::as_str))
 }
