@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::settings;
 use super::template::substitute;
-use super::{Inputs, Rendered, Version, broken};
+use super::{Directory, Inputs, Rendered, Version, broken};
 use crate::schema::{DatabaseKind, NodeConfig, TlsMode};
 use crate::strict::Mistake;
 
@@ -66,7 +66,8 @@ pub(super) fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         rendered.add("common/config/nginx/cert/server.key", inputs.need("tls.key")?, 0o600);
     }
     // nginx.conf includes what lies there; `prepare` makes it too.
-    rendered.directories.push(format!("{}/common/config/nginx/conf.d", inputs.directories.work));
+    let conf_d = format!("{}/common/config/nginx/conf.d", inputs.directories.work);
+    rendered.directories.push(Directory::plain(conf_d));
     let database = Login::of(config);
     let login = [
         ("MYSQL_HOST", database.host.to_owned()),

@@ -14,6 +14,10 @@ use serde_json::{Map, Value, json};
 
 /// The bundle's own databases.
 const DATABASES: [&str; 2] = ["mysql", "postgresql"];
+/// The service that clients talk to.
+const PROXY: &str = "proxy";
+/// How long a service gets to end what it does, where that is more than Docker's ten seconds: open uploads, running jobs.
+const GRACE: [(&str, &str); 2] = [(PROXY, "5m"), ("jobservice", "5m")];
 /// The service that collects what the others write.
 const LOG: &str = "log";
 /// The bundle's own Redis.
@@ -125,7 +129,10 @@ fn rewrite_service(
             *volume = bind;
         }
     }
-    if name == "proxy" {
+    if let Some((_, grace)) = GRACE.iter().find(|(service, _)| *service == name) {
+        service.insert("stop_grace_period".into(), json!(grace));
+    }
+    if name == PROXY {
         let mut ports = vec![format!("{}:{}", places.http_port, target(service, &["80", "8080"])?)];
         if let Some(port) = places.https_port {
             ports.push(format!("{port}:{}", target(service, &["443", "8443"])?));
@@ -198,8 +205,9 @@ fn bind(volume: &Value, places: &Places<'_>, composed: &mut Composed) -> Result<
     } else if let Some(path) = source.strip_prefix("/data/") {
         let path = path.trim_end_matches('/');
         let first = path.split('/').next().unwrap_or_default();
-        if path == "secretkey" {
-            format!("{}/secretkey", places.work)
+        if path == "secretkey" || first == "secret" {
+            // Keys and certificates are the same on every node, and none of them needs the share for them.
+            format!("{}/{path}", places.work)
         } else if SHARED.contains(&first) {
             let path = format!("{}/{path}", places.shared);
             composed.shared.push(path.clone());
@@ -229,7 +237,7 @@ fn local(path: &str, composed: &mut Composed) -> String {
     path.to_owned()
 }
 
-/// The services in an order in which each comes after those that it depends on.
+/// The services in an order in which each comes after those that it depends on, and the proxy last.
 #[must_use]
 pub fn start_order(file: &Value) -> Vec<String> {
     let empty = Map::new();
@@ -241,13 +249,24 @@ pub fn start_order(file: &Value) -> Vec<String> {
             _ => Vec::new(),
         }
     };
+    // What the core serves to and from comes first, and what clients talk to last, whatever depends on it by name.
+    let rank = |name: &str| match name {
+        name if DATABASES.contains(&name) || name == REDIS => 0,
+        "registry" | "registryctl" | "portal" => 1,
+        PROXY => 3,
+        _ => 2,
+    };
+    let mut names: Vec<&String> = services.keys().collect();
+    names.sort_by_key(|name| rank(name));
     let mut order: Vec<String> = Vec::new();
     while order.len() < services.len() {
-        let waiting = || services.keys().filter(|name| !order.contains(name));
-        let free = |name: &&String| needs(name).iter().all(|need| order.contains(need) || !services.contains_key(need));
+        let mut waiting = names.iter().filter(|name| !order.contains(name));
+        let free =
+            |name: &&&String| needs(name).iter().all(|need| order.contains(need) || !services.contains_key(need));
         // A circle, which Compose would refuse, is broken anywhere.
-        let Some(next) = waiting().find(free).or_else(|| waiting().next()).cloned() else { break };
-        order.push(next);
+        let first = waiting.clone().next();
+        let Some(next) = waiting.find(free).or(first) else { break };
+        order.push((*next).clone());
     }
     order
 }

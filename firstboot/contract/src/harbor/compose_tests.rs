@@ -170,7 +170,7 @@ fn a_node_with_the_bundles_own_database() {
 fn the_order_of_the_start() {
     let env = env();
     let composed = rewrite(FILE, &places(&env)).unwrap();
-    assert_eq!(start_order(&composed.file), ["adminserver", "jobservice", "registry", "proxy"]);
+    assert_eq!(start_order(&composed.file), ["registry", "adminserver", "jobservice", "proxy"]);
     assert_eq!(container(&composed.file, "proxy"), "nginx");
     assert_eq!(container(&composed.file, "registry"), "registry");
     let circle = json!({"services": {"a": {"depends_on": ["b"]}, "b": {"depends_on": ["a"]}}});

@@ -5,6 +5,7 @@
 
 mod cfg;
 mod compose;
+mod health;
 mod images;
 mod members;
 mod ping;
@@ -12,17 +13,20 @@ mod record;
 mod settings;
 mod template;
 mod version;
+mod yml;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
+pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
 pub use ping::{Ping, ping};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use version::{Generation, Version};
+pub use yml::{PrepareFile, Prepared, PreparedFile, prepare_files};
 
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
@@ -54,6 +58,8 @@ pub struct ClusterSecrets<'c> {
     pub core_secret: &'c str,
     /// What the core shows the job service.
     pub jobservice_secret: &'c str,
+    /// Guards forms against forgery, from 1.8 on: 32 characters.
+    pub csrf_key: &'c str,
 }
 
 impl fmt::Debug for ClusterSecrets<'_> {
@@ -81,6 +87,8 @@ pub struct Inputs<'i> {
     pub directories: Directories<'i>,
     /// Which Compose is on the node.
     pub compose: Compose,
+    /// What the bundle's `prepare` wrote for [`prepare_files`], from 1.8 on.
+    pub prepared: Option<&'i Prepared>,
 }
 
 impl fmt::Debug for Inputs<'_> {
@@ -96,13 +104,61 @@ impl Inputs<'_> {
     }
 }
 
+/// A file to be written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RenderedFile {
+    /// Its content.
+    pub text: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
+impl fmt::Debug for RenderedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RenderedFile(hidden, {:o}, {:?})", self.mode, self.owner)
+    }
+}
+
+/// A directory to be made. Where it is there, it alone gets its owner and mode, and nothing of what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Directory {
+    /// An absolute path.
+    pub path: String,
+    /// Its permissions.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
+impl Directory {
+    /// Root's, and everybody may look into it.
+    fn plain(path: String) -> Self {
+        Self { path, mode: 0o755, owner: (0, 0) }
+    }
+
+    /// One that Harbor's processes write to. They are root's up to 1.2, and of users of their own since (v1.3.0
+    /// `make/photon/*/Dockerfile`, v2.15.2 `make/photon/prepare/g.py`).
+    fn of_harbor(path: String, version: &Version) -> Self {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let (mode, owner) = match (version.numbers() < (1, 3, 0), name) {
+            (true, _) => (0o755, (0, 0)),
+            (_, "database") if version.numbers() >= (1, 6, 0) => (0o700, (999, 999)),
+            (_, "redis") => (0o755, (999, 999)),
+            _ => (0o755, yml::HARBOR),
+        };
+        Self { path, mode, owner }
+    }
+}
+
 /// What a node writes and makes before Harbor starts.
 #[derive(Default)]
 pub struct Rendered {
-    /// Files by their path below [`Directories::work`]: text and mode.
-    pub files: BTreeMap<String, (String, u32)>,
-    /// Directories to be made: absolute paths.
-    pub directories: Vec<String>,
+    /// Files by their path below [`Directories::work`].
+    pub files: BTreeMap<String, RenderedFile>,
+    /// Directories to be made.
+    pub directories: Vec<Directory>,
     /// Environment files; they become part of the compose file.
     env: BTreeMap<String, String>,
 }
@@ -115,8 +171,9 @@ impl fmt::Debug for Rendered {
 }
 
 impl Rendered {
+    /// A file of root's.
     fn add(&mut self, path: &str, text: String, mode: u32) {
-        self.files.insert(path.to_owned(), (text, mode));
+        self.files.insert(path.to_owned(), RenderedFile { text, mode, owner: (0, 0) });
     }
 }
 
@@ -127,8 +184,11 @@ impl Rendered {
 pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
-        _ => Err(Mistake::new(format!("Harbor {version}: not in this version of habuild"))
-            .hint("this version configures Harbor 1.1 and 1.2")),
+        Some(Generation::Yml) => yml::limits(config, version),
+        None => {
+            Err(Mistake::new(format!("Harbor {version}: is older than any that habuild knows"))
+                .hint("the oldest is 1.1"))
+        }
     }
 }
 
@@ -137,7 +197,10 @@ pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
 /// # Errors
 /// A key of the node config that this version cannot use, or a file of the bundle that is not as this version has it.
 pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
-    let mut rendered = cfg::render(inputs)?;
+    let (mut rendered, text) = match inputs.version.generation() {
+        Some(Generation::Yml) => yml::render(inputs)?,
+        _ => (cfg::render(inputs)?, (inputs.file)(COMPOSE_FILE)?),
+    };
     let config = inputs.config;
     let places = compose::Places {
         shared: inputs.directories.shared,
@@ -151,11 +214,11 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         compose: inputs.compose,
         env: &rendered.env,
     };
-    let text = (inputs.file)(COMPOSE_FILE)?;
     let composed = compose::rewrite(&text, &places).map_err(|what| broken(COMPOSE_FILE, &what))?;
     let file =
         serde_json::to_string_pretty(&composed.file).map_err(|error| broken(COMPOSE_FILE, &error.to_string()))?;
-    rendered.directories.extend(composed.local.into_iter().chain(composed.shared));
+    let bound = composed.local.into_iter().chain(composed.shared);
+    rendered.directories.extend(bound.map(|path| Directory::of_harbor(path, inputs.version)));
     // It holds passwords: what Harbor's containers get as their environment.
     rendered.add(COMPOSE_FILE, file + "\n", 0o600);
     Ok(rendered)
