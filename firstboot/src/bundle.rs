@@ -43,6 +43,8 @@ pub(crate) fn baked<T: DeserializeOwned>(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bundle {
     pub(crate) version: Version,
+    /// The image that renders the configuration, from 1.8 on.
+    pub(crate) prepare: Option<String>,
 }
 
 impl Bundle {
@@ -52,7 +54,8 @@ impl Bundle {
     /// The image has no bundle, or is of another version of habuild.
     pub(crate) fn find(host: &Host) -> Result<Self, Trouble> {
         let record: Record = baked(host, FACTS, "Harbor bundle", |record: &Record| record.schema)?;
-        Ok(Self { version: record.version })
+        let prepare = record.images.into_iter().find(|image| image.starts_with("goharbor/prepare:"));
+        Ok(Self { version: record.version, prepare })
     }
 
     /// A text file of the bundle, by its path there.

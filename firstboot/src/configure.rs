@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use contract::harbor::{self, ClusterSecrets, Directories, Inputs, Rendered};
+use contract::harbor::{self, ClusterSecrets, Directories, Directory, Generation, Inputs, Rendered, RenderedFile};
 use contract::schema::NodeConfig;
 
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::host::docker::{self, WORK};
+use crate::prepare;
 use crate::secrets::{Resolved, Secret};
 use crate::share::{SharedSecrets, sha256};
 use crate::trouble::Trouble;
@@ -40,29 +41,39 @@ pub(crate) fn apply(
     data: &str,
 ) -> Result<String, Trouble> {
     let shared = cluster.shared;
-    let rendered = harbor::render(&Inputs {
+    let file = |path: &str| Bundle::file(host, path);
+    let secret = |key: &str| match key {
+        "database.password" if config.database.is_bundled() => Some(shared.database_password()),
+        key => secrets.get(key).map(Secret::expose).map(str::to_owned),
+    };
+    let mut inputs = Inputs {
         config,
         version: &bundle.version,
-        file: &|path| Bundle::file(host, path),
-        secret: &|key| match key {
-            "database.password" if config.database.is_bundled() => Some(shared.database_password()),
-            key => secrets.get(key).map(Secret::expose).map(str::to_owned),
-        },
+        file: &file,
+        secret: &secret,
         cluster: ClusterSecrets {
             secretkey: &shared.secretkey,
             private_key: &shared.private_key,
             root_crt: &shared.root_crt,
             core_secret: &shared.core_secret,
             jobservice_secret: &shared.jobservice_secret,
+            csrf_key: &shared.csrf_key,
         },
         reset: cluster.reset,
         directories: Directories { work: WORK, local: LOCAL, shared: data },
         compose: docker::kind(host),
-    })?;
+        prepared: None,
+    };
+    let prepared;
+    if bundle.version.generation() == Some(Generation::Yml) {
+        prepared = prepare::run(host, bundle, &harbor::prepare_files(&inputs)?)?;
+        inputs.prepared = Some(&prepared);
+    }
+    let rendered = harbor::render(&inputs)?;
     let made = |path: &str, error: std::io::Error| Trouble::passing(format!("{path} cannot be written: {error}"));
     host.make_directory(Path::new(WORK), 0o700).map_err(|error| made(WORK, error))?;
-    for path in &rendered.directories {
-        host.make_directory(Path::new(path), 0o755).map_err(|error| made(path, error))?;
+    for Directory { path, mode, owner } in &rendered.directories {
+        host.make_directory_for(Path::new(path), *mode, *owner).map_err(|error| made(path, error))?;
     }
     write(host, &rendered).map_err(|(path, error)| made(&path, error))?;
     let digest = digest(&rendered);
@@ -75,8 +86,8 @@ pub(crate) fn apply(
 
 fn digest(rendered: &Rendered) -> String {
     let mut text = String::new();
-    for (name, (content, mode)) in &rendered.files {
-        text += &format!("{name:?} {mode:o} {}\n", sha256(content.as_bytes()));
+    for (name, file) in &rendered.files {
+        text += &format!("{name:?} {:o} {:?} {}\n", file.mode, file.owner, sha256(file.text.as_bytes()));
     }
     sha256(text.as_bytes())
 }
@@ -94,12 +105,12 @@ pub(crate) fn note(host: &Host, file: &str, digest: &str) -> Result<(), Trouble>
 
 /// Writes what differs and removes what is no longer rendered.
 fn write(host: &Host, rendered: &Rendered) -> Result<(), (String, std::io::Error)> {
-    for (name, (text, mode)) in &rendered.files {
+    for (name, RenderedFile { text, mode, owner }) in &rendered.files {
         let path = format!("{WORK}/{name}");
         let at = Path::new(&path);
         let directory = at.parent().unwrap_or(at);
         host.make_directory(directory, 0o755).map_err(|error| (path.clone(), error))?;
-        host.write(at, text.as_bytes(), *mode).map_err(|error| (path.clone(), error))?;
+        host.write_for(at, text.as_bytes(), *mode, Some(*owner)).map_err(|error| (path.clone(), error))?;
     }
     let wanted: BTreeSet<&Path> = rendered.files.keys().map(Path::new).collect();
     let there = host.files_below(Path::new(WORK)).map_err(|error| (WORK.to_owned(), error))?;

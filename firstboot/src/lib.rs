@@ -9,6 +9,7 @@ mod configure;
 mod host;
 mod images;
 mod preflight;
+mod prepare;
 mod secrets;
 mod share;
 mod status;

@@ -70,6 +70,14 @@ pub(crate) fn check(host: &Host) -> Result<(), Trouble> {
     })
 }
 
+/// Runs a program of an image once, with directories of the machine in it and no network; the image is never fetched.
+pub(crate) fn run_once(host: &Host, image: &str, binds: &[(String, &str)], args: &[&str]) -> Result<(), CommandError> {
+    let binds: Vec<String> =
+        binds.iter().flat_map(|(from, to)| ["--volume".to_owned(), format!("{from}:{to}")]).collect();
+    let options = ["run", "--rm", "--pull", "never", "--network", "none"];
+    host.command("docker").args(options).args(binds).args([image]).args(args).time(TIME).run().map(|_| ())
+}
+
 /// Makes the containers that are missing or changed, and removes those of services that are gone. Starts none.
 pub(crate) fn create(host: &Host) -> Result<(), CommandError> {
     compose(host, &["up", "--no-start", "--remove-orphans", "--no-build"]).map(|_| ())

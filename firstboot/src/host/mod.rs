@@ -21,7 +21,7 @@ pub(crate) mod trust;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -110,11 +110,24 @@ impl Host {
 
     /// Makes `path` hold `bytes`, whole or not at all, also after a power cut; `false` when it did already.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
+        self.write_for(path, bytes, mode, None)
+    }
+
+    /// The same, for a user and a group. Below another root it stays ours: a test has no other users.
+    pub(crate) fn write_for(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<bool> {
+        let owner = owner.filter(|_| !self.is_test());
         let at = self.below(path);
         if let Ok(metadata) = fs::symlink_metadata(&at)
             && metadata.is_file()
             && metadata.mode() & 0o7777 == mode
             && metadata.len() == bytes.len() as u64
+            && owner.is_none_or(|owner| owner == (metadata.uid(), metadata.gid()))
             && fs::read(&at)? == bytes
         {
             return Ok(false);
@@ -129,6 +142,9 @@ impl Host {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(bytes)?;
+        if let Some((user, group)) = owner {
+            fchown(&file, Some(user), Some(group))?;
+        }
         file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
         fs::rename(&draft, &at)?;
@@ -139,6 +155,53 @@ impl Host {
     /// Makes a directory and those above it; what is there keeps its mode.
     pub(crate) fn make_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(mode).create(self.below(path))
+    }
+
+    /// Makes a directory for a user and a group; of one that is there the owner is set, and nothing in it is touched.
+    pub(crate) fn make_directory_for(&self, path: &Path, mode: u32, owner: (u32, u32)) -> io::Result<()> {
+        let at = self.below(path);
+        if !at.is_dir() {
+            self.make_directory(path, 0o755)?;
+            fs::set_permissions(&at, Permissions::from_mode(mode))?;
+        }
+        let there = fs::metadata(&at)?;
+        if self.is_test() || (there.uid(), there.gid()) == owner {
+            return Ok(());
+        }
+        chown(&at, Some(owner.0), Some(owner.1))
+    }
+
+    /// Permissions, user and group of what is at `path`.
+    pub(crate) fn mode_and_owner(&self, path: &Path) -> io::Result<(u32, (u32, u32))> {
+        let metadata = fs::metadata(self.followed(path))?;
+        Ok((metadata.mode() & 0o7777, (metadata.uid(), metadata.gid())))
+    }
+
+    /// Every directory below a directory, as paths from it on.
+    pub(crate) fn directories_below(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let top = self.below(path);
+        let (mut found, mut open) = (Vec::new(), vec![top.clone()]);
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    open.push(entry.path());
+                    if let Ok(path) = entry.path().strip_prefix(&top) {
+                        found.push(path.to_owned());
+                    }
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Removes a directory with everything in it; that there is none is no error.
+    pub(crate) fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(self.below(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Every file below a directory, as paths from it on; directories are walked, links are not followed.

@@ -76,7 +76,7 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
         configure::apply(host, &config, &bundle, &secrets, &cluster, &data)
     })?;
     runner.step("start", |_| start::harbor(host, &digest))?;
-    runner.step("ready", |_| ready::check(&config))?;
+    runner.step("ready", |_| ready::check(&config, &bundle))?;
     runner.finish(State::Ready, &config);
     Ok(())
 }
