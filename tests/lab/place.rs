@@ -32,6 +32,7 @@ pub(crate) fn dir() -> PathBuf {
 }
 
 /// A line of the lab's table: what was done, what was seen, and how long after `begun`.
+#[expect(clippy::print_stderr, reason = "the table is for whoever runs the lab")]
 pub(crate) fn told(what: &str, seen: &str, begun: Instant) {
     eprintln!("lab: | {what} | {seen} | {:.0} s |", begun.elapsed().as_secs_f64());
 }
