@@ -1,7 +1,5 @@
 //! Which schema each Harbor ends with, and whether one can use a database as it is.
 
-use std::cmp::Ordering;
-
 use crate::preflight::state::{DatabaseState, Fit, Schema};
 use contract::schema::Database;
 
@@ -175,12 +173,8 @@ fn said(version: &str) -> String {
 
 /// Whether this version's migrations are all in the table.
 fn is_known(harbor: Version) -> bool {
-    let minor = (harbor.0, harbor.1);
-    let newest = NEWEST.iter().find(|newest| (newest.0, newest.1) == minor);
-    match minor.cmp(&(2, 15)) {
-        Ordering::Greater => false,
-        _ => newest.is_none_or(|newest| harbor <= *newest),
-    }
+    let newest = NEWEST.iter().find(|newest| (newest.0, newest.1) == (harbor.0, harbor.1));
+    newest.map_or(harbor < (2, 15, 0), |newest| harbor <= *newest)
 }
 
 #[cfg(test)]

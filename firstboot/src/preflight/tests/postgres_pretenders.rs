@@ -141,9 +141,9 @@ fn what_a_server_sends_is_bounded() {
         // A length that is none, one that is too much, a text that does not end, fields that are not there.
         vec![b"R\0\0\0\x03".to_vec()],
         vec![b"R\0\xff\xff\xff".to_vec()],
-        vec![message(b'E', b"C28P01")],
+        vec![message(b'E', b"C28P01\0Mx")],
         vec![message(b'E', b"\0")],
-        vec![authentication(5, b"sa")],
+        vec![authentication(5, b"s")],
         vec![message(b'N', b"\0").repeat(300)],
         vec![notice.repeat(20)],
         vec![welcome(), notice.repeat(20)],
