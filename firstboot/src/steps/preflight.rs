@@ -45,10 +45,8 @@ pub(super) fn check(
             Used::from(state.in_use)
         }
         // Its container has made its own tables if it ever ran, and starts with Harbor.
-        Service::Bundled if host.is_empty(&Path::new(LOCAL).join("database")).is_ok_and(|empty| !empty) => {
-            Used::Perhaps
-        }
-        Service::Bundled => Used::No,
+        Service::Bundled if host.is_empty(&Path::new(LOCAL).join("database")).unwrap_or(false) => Used::No,
+        Service::Bundled => Used::Perhaps,
     };
     if let Service::External(redis) = &config.redis {
         check_redis(host, redis, secrets, instance)?;

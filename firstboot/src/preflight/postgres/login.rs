@@ -39,7 +39,6 @@ impl Connection {
         let mut scram = None;
         for _ in 0..MOST_MESSAGES {
             match message {
-                Message::AuthenticationOk if scram.is_some() => return Err(self.unproved()),
                 Message::ReadyForQuery(_) if scram.is_some() => return Err(self.unproved()),
                 Message::ReadyForQuery(_) => return Ok(()),
                 Message::ErrorResponse(body) => {

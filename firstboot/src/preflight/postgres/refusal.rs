@@ -63,7 +63,7 @@ impl Refusal {
             "57P03" => service
                 .server(format!("it takes no logins now ({message})"))
                 .advice("it is starting or in recovery; if that does not end, look at its log"),
-            "57P01" | "57P02" => service.server("it is shutting down"),
+            "57P01" | "57P02" => service.server("it is shutting down, or was told to end this connection"),
             "57P04" => {
                 service.config(format!("the database {database} has been dropped")).advice("check database.name")
             }

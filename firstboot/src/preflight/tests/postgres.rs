@@ -124,7 +124,10 @@ fn logins(server: &Server) {
     // A refusal does not end the connection.
     said(connection.rows("SELECT 1 FROM absent"), Side::Server, true, "error 42P01");
     assert_eq!(connection.rows("").unwrap(), [] as [postgres::Row; 0]);
-    said(connection.rows("SELECT * FROM generate_series(1, 2000)"), Side::Server, true, "what no PostgreSQL server");
+    let end = connection.rows("SELECT pg_terminate_backend(pg_backend_pid())");
+    said(end, Side::Server, true, "it is shutting down, or was told to end this connection");
+    let many = Login::harbor(server).open().unwrap().rows("SELECT * FROM generate_series(1, 2000)");
+    said(many, Side::Server, true, "what no PostgreSQL server");
 }
 
 /// Logins that are refused, each with what to do.
@@ -207,8 +210,12 @@ fn migrations(server: &Server) {
         assert_eq!(seen(undone), (at("180"), false), "{used}");
     }
     let reader = Login { user: "reader", password: "s3cret-x", ..Login::harbor(server) };
-    harbor.run("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader");
-    said(reader.look(), Side::Config, false, "user reader may not use the database registry");
+    for right in ["SELECT", "INSERT"] {
+        harbor.run(&format!("GRANT {right} ON ALL TABLES IN SCHEMA public TO reader"));
+        said(reader.look(), Side::Config, false, "user reader may not use the database registry");
+    }
+    harbor.run("GRANT UPDATE ON ALL TABLES IN SCHEMA public TO reader");
+    assert_eq!(reader.look().unwrap().schema, at("180"));
 }
 
 /// Tables that are another program's, or another user's.
@@ -227,6 +234,29 @@ fn tables_of_others(server: &Server) {
     harbor.run("UPDATE schema_migrations SET version = 171");
     let why = fit("v2.15.2").unwrap_err();
     assert!(why.contains("which belong to harbor: there, in that database, REASSIGN OWNED BY \"harbor\" TO"), "{why}");
+}
+
+#[test]
+fn the_kind_must_be_what_harbor_needs() {
+    let fits = |harbor: &str, kind: &str| {
+        let (config, secrets) = config_of(kind, "host: db, user: harbor, password: s3cret", "host: x");
+        config_fits(harbor, config.database.external().unwrap(), &secrets)
+    };
+    for (harbor, kind, words) in [
+        ("v1.5.4", "mysql", None),
+        ("v1.6.0", "postgresql", None),
+        ("v2.15.2-stand-in", "postgresql", None),
+        ("v1.5.4", "postgresql", Some("Harbor v1.5.4 needs MySQL or MariaDB, and database.kind is postgresql")),
+        ("v1.6.0", "mysql", Some("Harbor v1.6.0 needs PostgreSQL, and database.kind is mysql")),
+        ("latest", "mysql", Some("which database it needs is not known")),
+    ] {
+        let outcome = fits(harbor, kind);
+        assert!(
+            outcome.as_ref().err().is_none_or(|said| words.is_some_and(|words| said.contains(words))),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.is_ok(), words.is_none(), "{harbor} {kind}");
+    }
 }
 
 #[test]

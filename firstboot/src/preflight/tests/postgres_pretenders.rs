@@ -91,7 +91,7 @@ fn what_answers_a_request_for_tls_is_told() {
 fn a_server_that_cannot_answer_now_is_told() {
     for (code, text, side, recoverable, words) in [
         ("57P03", "the database system is starting up", Side::Server, true, "it takes no logins now (the database"),
-        ("57P01", "terminating connection", Side::Server, true, "it is shutting down"),
+        ("57P01", "terminating connection", Side::Server, true, "it is shutting down, or was told"),
         ("53300", "sorry, too many clients already", Side::Server, true, "raise max_connections there"),
         ("53100", "no space", Side::Server, true, "its disk is full"),
         ("08P01", "server login failed", Side::Server, true, "if that is a pooler: does it know the user"),
