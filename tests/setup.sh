@@ -8,7 +8,7 @@ packages="
 build: gcc libc6-dev musl-tools
 habuild image: mmdebstrap debootstrap uidmap gpgv ca-certificates
 habuild boot: qemu-system-x86 qemu-utils ovmf
-tests: mariadb-server-core mariadb-client-core redis-tools openssl git skopeo
+tests: mariadb-server-core mariadb-client-core postgresql redis-tools openssl git skopeo
 tests: openssh-client dpkg-dev apt-utils gpg squashfs-tools cryptsetup-bin gdisk fdisk dosfstools mtools util-linux
 lab: ceph-mon ceph-mgr ceph-osd ceph-mds ceph-common iproute2
 "
@@ -38,7 +38,14 @@ install_packages() {
     done
     [ -n "$missing" ] || return 0
     say "installing$missing"
+    # PostgreSQL's package makes a database and starts a server on it, unless it is told not to when it is installed.
     as_root env DEBIAN_FRONTEND=noninteractive sh -eu -c '
+        none=/etc/postgresql-common/createcluster.d/habuild-setup.conf
+        case " $* " in *" postgresql "*)
+            mkdir -p "${none%/*}"
+            trap "rm -f $none" EXIT
+            echo "create_main_cluster = false" >"$none" ;;
+        esac
         apt-get update -q
         apt-get install -q -y --no-install-recommends "$@"' sh $missing
 }

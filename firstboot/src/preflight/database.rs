@@ -1,37 +1,20 @@
-//! What the database is, and whether this Harbor can use it.
+//! The database of either kind: logged in to, looked at, and whether this Harbor can use it; and a look at MySQL.
 
 use super::initialise::alone;
-use super::mysql::{Connection, Row};
-use super::{Fault, Service, auth, secret};
+use super::mysql::Row;
+use super::state::{DatabaseState, Fit, Schema};
+use super::{Fault, Service, auth, mysql, postgres, secret};
 use crate::host::Host;
 use crate::host::dial::Patience;
 use crate::secrets::Resolved;
+use contract::harbor::Version;
 use contract::schema::{Database, DatabaseKind};
 
-/// What a login to the database showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DatabaseState {
-    /// The server's version, as it says it.
-    pub(crate) server: String,
-    pub(crate) schema: Schema,
-    /// Whether it holds what a new cluster would not: repositories, or targets of replication (whose passwords are
-    /// encrypted with the cluster's secret key).
-    pub(crate) in_use: bool,
-    /// How the user's password is checked there, such as `mysql_native_password`.
-    pub(crate) method: String,
-    /// What its clock says: seconds since 1970.
-    pub(crate) clock: u64,
-}
-
-/// Which tables are there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Schema {
-    /// None.
-    Empty,
-    /// Some, but not all that Harbor needs: another program's, or what a load that was cut off left.
-    Foreign,
-    /// Harbor's, of this version.
-    Harbor { version: String },
+/// A login to the database, of whichever kind it is.
+#[derive(Debug)]
+pub(crate) enum Connection {
+    Mysql(mysql::Connection),
+    Postgres(postgres::Connection),
 }
 
 /// Logs in as Harbor will.
@@ -43,22 +26,63 @@ pub(crate) fn connect(
 ) -> Result<Connection, Fault> {
     let service = Service {
         key: "database",
-        kind: "MySQL or MariaDB",
+        kind: match config.kind {
+            DatabaseKind::Mysql => "MySQL or MariaDB",
+            DatabaseKind::Postgresql => "PostgreSQL",
+        },
         host: config.host.clone(),
         port: config.port,
         tls: None,
         patience,
     };
-    if config.kind != DatabaseKind::Mysql {
-        return Err(service.config("database.kind: postgresql is not in this version"));
-    }
     let service = service.guarded(host, config.tls, secrets.get("database.ca"))?;
     let password = secret(&service, secrets, "database.password")?;
-    Connection::open(service, &config.user, password, &config.name)
+    let (user, name) = (&config.user, &config.name);
+    Ok(match config.kind {
+        DatabaseKind::Mysql => Connection::Mysql(mysql::Connection::open(service, user, password, name)?),
+        DatabaseKind::Postgresql => Connection::Postgres(postgres::Connection::open(service, user, password, name)?),
+    })
 }
 
 /// Looks at a database; one that cannot be written now is a fault.
 pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Fault> {
+    match connection {
+        Connection::Mysql(connection) => inspect_mysql(connection),
+        Connection::Postgres(connection) => postgres::inspect(connection),
+    }
+}
+
+/// Whether Harbor of a version (such as `v1.1.2`) can use the database of a node config, as far as that tells.
+pub(crate) fn config_fits(harbor: &str, config: &Database, secrets: &Resolved) -> Result<(), String> {
+    let numbers = numbers(harbor)?;
+    match (numbers < (1, 6, 0), config.kind) {
+        (true, DatabaseKind::Mysql) => Ok(()),
+        (true, DatabaseKind::Postgresql) => {
+            Err(format!("Harbor {harbor} needs MySQL or MariaDB, and database.kind is postgresql"))
+        }
+        (false, DatabaseKind::Mysql) => Err(format!("Harbor {harbor} needs PostgreSQL, and database.kind is mysql")),
+        (false, DatabaseKind::Postgresql) => match secrets.get("database.password") {
+            Some(password) => postgres::config_fits(numbers, config, password),
+            None => Err("database.password was not resolved".to_owned()),
+        },
+    }
+}
+
+/// Whether Harbor of a version can use a database of the kind that it needs; says why not.
+pub(crate) fn fits(harbor: &str, config: &Database, state: &DatabaseState) -> Result<Fit, String> {
+    match state.kind {
+        DatabaseKind::Mysql => mysql_fits(harbor, state).map(|()| Fit::default()),
+        DatabaseKind::Postgresql => postgres::fits(numbers(harbor)?, harbor, config, state),
+    }
+}
+
+fn numbers(harbor: &str) -> Result<(u32, u32, u32), String> {
+    let version =
+        Version::parse(harbor).ok_or_else(|| format!("Harbor {harbor}: which database it needs is not known"));
+    Ok(version?.numbers())
+}
+
+pub(super) fn inspect_mysql(connection: &mut mysql::Connection) -> Result<DatabaseState, Fault> {
     can_be_written(connection)?;
     let (mut schema, mut tables) = look(connection)?;
     if schema == Schema::Foreign {
@@ -85,11 +109,20 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Faul
     let clock = clock.first().and_then(|row| cell(row, 0)?.parse().ok());
     let clock = clock.ok_or_else(|| connection.service().server("it does not tell the time"))?;
     let (server, method) = (connection.version.clone(), connection.method.clone());
-    Ok(DatabaseState { server, schema, in_use, method, clock })
+    Ok(DatabaseState {
+        kind: DatabaseKind::Mysql,
+        server,
+        release: 0,
+        schema,
+        unchangeable: None,
+        in_use,
+        method,
+        clock,
+    })
 }
 
 /// The schema, and the names of the tables.
-fn look(connection: &mut Connection) -> Result<(Schema, Vec<String>), Fault> {
+fn look(connection: &mut mysql::Connection) -> Result<(Schema, Vec<String>), Fault> {
     let tables = connection.rows(
         "SELECT LOWER(table_name) FROM information_schema.tables WHERE table_schema = DATABASE() ORDER BY 1 LIMIT 500",
     )?;
@@ -109,7 +142,7 @@ fn look(connection: &mut Connection) -> Result<(Schema, Vec<String>), Fault> {
 }
 
 /// A replica, or a member of a cluster that has lost the others, takes logins too.
-fn can_be_written(connection: &mut Connection) -> Result<(), Fault> {
+fn can_be_written(connection: &mut mysql::Connection) -> Result<(), Fault> {
     let variables =
         connection.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'wsrep_on')")?;
     let on = |rows: &[Row], name: &str| {
@@ -134,17 +167,12 @@ fn cell(row: &Row, index: usize) -> Option<&str> {
     row.get(index)?.as_deref()
 }
 
-/// Whether Harbor of a version (such as `v1.1.2`) can use a database; says why not.
+/// Whether Harbor up to 1.5 can use a database; says why not.
 ///
 /// 1.3 to 1.5 refuse every schema but their own. 1.1, whose schema is called 0.4.0, and 1.2 look at nothing and fail
 /// later: here they are held to the same.
-pub(crate) fn fits(harbor: &str, state: &DatabaseState) -> Result<(), String> {
-    let Some((major, minor)) = version(harbor.trim_start_matches('v')) else {
-        return Err(format!("Harbor {harbor}: which database it needs is not known"));
-    };
-    if (major, minor) >= (1, 6) {
-        return Err(format!("Harbor {harbor} needs PostgreSQL, the database is MySQL"));
-    }
+pub(super) fn mysql_fits(harbor: &str, state: &DatabaseState) -> Result<(), String> {
+    let (major, minor, _) = numbers(harbor)?;
     // Their driver is older than the other methods.
     if state.method != auth::NATIVE {
         return Err(format!(
@@ -157,7 +185,7 @@ pub(crate) fn fits(harbor: &str, state: &DatabaseState) -> Result<(), String> {
         Schema::Empty => {
             return Err("the database has no tables: load Harbor's schema, or set database.initialise: true".to_owned());
         }
-        Schema::Foreign => {
+        Schema::Foreign | Schema::Dirty { .. } => {
             return Err("the database has tables, but not all of Harbor's: another program uses it, or loading the \
                         schema was cut off (then drop the database and create it again)"
                 .to_owned());
@@ -200,20 +228,28 @@ mod tests {
             ("v1.5.4", harbor("1.4.0"), Some("is newer: migrate it first")),
             ("v1.4.0", harbor("1.5.0"), Some("is older")),
             ("v1.5.4", harbor("9d1c6a7c"), Some("does not know it")),
-            ("v1.6.0", harbor("1.5.0"), Some("needs PostgreSQL")),
             ("latest", harbor("1.1.0"), Some("is not known")),
             ("v1.1.2", Schema::Empty, Some("has no tables")),
             ("v1.1.2", Schema::Foreign, Some("not all of Harbor's")),
         ] {
             let method = auth::NATIVE.to_owned();
-            let state = DatabaseState { server: "x".into(), schema, in_use: false, method, clock: 0 };
-            match (fits(version, &state), expected) {
+            let state = DatabaseState {
+                kind: DatabaseKind::Mysql,
+                server: "x".into(),
+                release: 0,
+                schema,
+                unchangeable: None,
+                in_use: false,
+                method,
+                clock: 0,
+            };
+            match (mysql_fits(version, &state), expected) {
                 (Ok(()), None) => {}
                 (Err(said), Some(expected)) => assert!(said.contains(expected), "{said}"),
                 (outcome, _) => panic!("{version} on {:?}: {outcome:?}", state.schema),
             }
             let method = "caching_sha2_password".to_owned();
-            assert!(fits(version, &DatabaseState { method, ..state }).is_err());
+            assert!(mysql_fits(version, &DatabaseState { method, ..state }).is_err());
         }
     }
 }

@@ -6,8 +6,10 @@ mod auth;
 mod database;
 mod initialise;
 mod mysql;
+mod postgres;
 mod redis;
 mod resp;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -19,9 +21,10 @@ use rustls::ClientConfig;
 #[cfg(test)]
 use self::redis::RedisState;
 pub(crate) use self::{
-    database::{DatabaseState, Schema, connect, fits, inspect},
+    database::{Connection, config_fits, connect, fits, inspect},
     initialise::initialise,
     redis::check,
+    state::{DatabaseState, Schema},
 };
 use crate::host::Host;
 use crate::host::dial::{Failure, Patience, Wire};

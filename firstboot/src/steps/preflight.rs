@@ -7,11 +7,11 @@ use crate::configure::LOCAL;
 use crate::host::Host;
 use crate::host::dial::Patience;
 use crate::host::journal;
-use crate::preflight::{self, DatabaseState, Fault, Schema};
+use crate::preflight::{self, Connection, DatabaseState, Fault, Schema};
 use crate::secrets::Resolved;
 use crate::share::Used;
 use crate::trouble::Trouble;
-use contract::schema::{self, NodeConfig, Redis, Service};
+use contract::schema::{self, DatabaseKind, NodeConfig, Redis, Service};
 
 /// What was found out about the database.
 pub(super) struct Database {
@@ -40,13 +40,13 @@ pub(super) fn check(
     let mut doubts = Vec::new();
     let used = match &config.database {
         Service::External(database) => {
-            let state = check_database(host, database, secrets, bundle)?;
+            let state = check_database(host, database, secrets, bundle, &mut doubts)?;
             doubts.extend(clocks(host.now().as_secs(), state.clock)?);
             Used::from(state.in_use)
         }
         // Its container has made its own tables if it ever ran, and starts with Harbor.
-        Service::Bundled if host.exists(&Path::new(LOCAL).join("database/mysql")) => Used::Perhaps,
-        Service::Bundled => Used::No,
+        Service::Bundled if host.is_empty(&Path::new(LOCAL).join("database")).unwrap_or(false) => Used::No,
+        Service::Bundled => Used::Perhaps,
     };
     if let Service::External(redis) = &config.redis {
         check_redis(host, redis, secrets, instance)?;
@@ -75,26 +75,38 @@ fn check_database(
     database: &schema::Database,
     secrets: &Resolved,
     bundle: &Bundle,
+    doubts: &mut Vec<String>,
 ) -> Result<DatabaseState, Trouble> {
+    let harbor = bundle.version.as_str();
+    let said = |what: String| format!("database {}:{}: {what}", database.host, database.port);
+    preflight::config_fits(harbor, database, secrets).map_err(|what| Trouble::lasting(said(what)))?;
     let mut connection = preflight::connect(host, database, secrets, Patience::default()).map_err(told)?;
     let mut state = preflight::inspect(&mut connection).map_err(told)?;
-    if state.schema == Schema::Empty && database.initialise {
+    // From 1.6 on core makes its tables itself.
+    if let Connection::Mysql(mysql) = &mut connection
+        && state.schema == Schema::Empty
+        && database.initialise
+    {
         let script = host.read(&Path::new(DIRECTORY).join(SCRIPT)).map_err(|_| {
-            Trouble::lasting(format!("database.initialise: Harbor {} brings no schema script", bundle.version))
+            Trouble::lasting(format!("database.initialise: Harbor {harbor} brings no schema script"))
                 .hint("load the schema by hand: it is registry.sql in the image harbor-db")
         })?;
         let text = String::from_utf8_lossy(&script.bytes).into_owned();
-        if preflight::initialise(&mut connection, &text).map_err(told)? {
+        if preflight::initialise(mysql, &text).map_err(told)? {
             journal::say("loaded Harbor's schema into the database");
         }
         state = preflight::inspect(&mut connection).map_err(told)?;
     }
-    let misfit = |what: String| {
-        let message = format!("database {}:{}: {what}", database.host, database.port);
-        // An empty database may be about to get its tables.
-        if state.schema == Schema::Empty { Trouble::passing(message) } else { Trouble::lasting(message) }
-    };
-    preflight::fits(bundle.version.as_str(), &state).map_err(misfit)?;
+    // A database of MySQL's without tables may be about to get them.
+    let passing = state.kind == DatabaseKind::Mysql && state.schema == Schema::Empty;
+    let fit = preflight::fits(harbor, database, &state).map_err(|what| match passing {
+        true => Trouble::passing(said(what)),
+        false => Trouble::lasting(said(what)),
+    })?;
+    if let Some(note) = fit.note {
+        journal::say(&said(note));
+    }
+    doubts.extend(fit.doubt);
     let use_of = if state.in_use { "in use" } else { "not used yet" };
     journal::say(&format!("database: server {}, {use_of}", state.server));
     Ok(state)

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::servers::Server;
 use super::*;
-use crate::preflight::database::{connect, inspect};
+use crate::preflight::database::{Connection as Either, connect, inspect_mysql as inspect, mysql_fits as fits};
 use crate::preflight::initialise::{alone, load, script};
 use crate::preflight::mysql::Connection;
 use crate::test_authority::Authority;
@@ -63,7 +63,10 @@ impl<'s> Login<'s> {
         let database =
             format!("host: {host}, port: {port}, user: {user}, password: \"{password}\", name: {name}{more}");
         let (config, secrets) = config(&database, "host: x");
-        connect(&nowhere(), config.database.external().unwrap(), &secrets, patience())
+        match connect(&nowhere(), config.database.external().unwrap(), &secrets, patience())? {
+            Either::Mysql(connection) => Ok(connection),
+            Either::Postgres(_) => panic!("kind: mysql"),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! No message may hold a password: every password here holds the word that `said` looks for.
 
 mod mariadb;
+mod postgres;
+mod postgres_pretenders;
 mod pretenders;
 mod redis_server;
 mod servers;
@@ -15,9 +17,13 @@ use contract::schema::{self, NodeConfig};
 
 /// A node config with these services; the values are YAML.
 fn config(database: &str, redis: &str) -> (NodeConfig, Resolved) {
+    config_of("mysql", database, redis)
+}
+
+fn config_of(kind: &str, database: &str, redis: &str) -> (NodeConfig, Resolved) {
     let text = format!(
         "version: 1\ncluster: hub\nharbor: {{external_url: http://hub, admin_password: x}}\nstorage: {{local: {{path: \
-         /var/lib/harbor/share}}}}\ndatabase: {{kind: mysql, {database}}}\nredis: {{{redis}}}\n"
+         /var/lib/harbor/share}}}}\ndatabase: {{kind: {kind}, {database}}}\nredis: {{{redis}}}\n"
     );
     let config = schema::parse(&text).unwrap_or_else(|problems| panic!("{text}\n{problems:?}"));
     let attempt = resolve_all(&nowhere(), &config, &Answers::default());

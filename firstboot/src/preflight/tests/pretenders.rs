@@ -10,7 +10,7 @@ use crate::preflight::redis::check;
 
 /// A server for one connection: says its words in turn, each but the first after the client spoke; then waits until
 /// the client has gone.
-fn pretender(words: Vec<Vec<u8>>) -> (u16, JoinHandle<Vec<u8>>) {
+pub(super) fn pretender(words: Vec<Vec<u8>>) -> (u16, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {
@@ -31,7 +31,7 @@ fn pretender(words: Vec<Vec<u8>>) -> (u16, JoinHandle<Vec<u8>>) {
 }
 
 /// For what never answers; a busy machine is slow to answer.
-fn brief() -> Patience {
+pub(super) fn brief() -> Patience {
     Patience { total: Duration::from_secs(1), ..patience() }
 }
 
