@@ -34,7 +34,8 @@ tree() {
 echo "stand-in: building its bundles (once)"
 tree web nginx,docker-registry
 tree mariadb mariadb-server-core
-tree data postgresql,redis-server
+# A shell: initdb starts its programs with one.
+tree data postgresql,redis-server,dash
 
 target=x86_64-unknown-linux-musl
 CARGO_TARGET_DIR="$out/build" CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo" \

@@ -36,5 +36,5 @@ pub fn images(core: &[u8], packages: &Path) -> Result<Vec<u8>> {
         "-g",
         "daemon off;",
     ]));
-    archive.write()
+    archive.write(9)
 }

@@ -155,8 +155,9 @@ impl<'l> Archive<'l> {
         self.images.push(image);
     }
 
-    pub fn write(&self) -> Result<Vec<u8>> {
-        let gzip = GzEncoder::new(Vec::new(), Compression::best());
+    /// As `docker save`, compressed at `level`.
+    pub fn write(&self, level: u32) -> Result<Vec<u8>> {
+        let gzip = GzEncoder::new(Vec::new(), Compression::new(level));
         let mut tar = tar::Builder::new(gzip);
         let mut manifest = Vec::new();
         let mut written: Vec<&str> = Vec::new();

@@ -38,15 +38,16 @@ pub fn trimmed(tree: impl Read) -> Result<Vec<u8>> {
     for entry in tar::Archive::new(tree).entries()? {
         let mut entry = entry?;
         let path = entry.path()?.to_string_lossy().trim_start_matches("./").trim_end_matches('/').to_owned();
-        let unread = |top: &&str| path == **top || path.starts_with(&format!("{top}/"));
         let kind = entry.header().entry_type();
-        if path.is_empty() || UNREAD.iter().any(|top| unread(&top)) || translated(&path) || compiler(&path) {
+        let link = entry.link_name()?.map(|link| link.to_string_lossy().trim_start_matches("./").to_owned());
+        // A hard link to what is left out is left out too.
+        let target = link.as_deref().filter(|_| kind == EntryType::Link).unwrap_or_default();
+        if path.is_empty() || unread(&path) || unread(target) {
             continue;
         }
         if !matches!(kind, EntryType::Regular | EntryType::Directory | EntryType::Symlink | EntryType::Link) {
             continue;
         }
-        let link = entry.link_name()?.map(|link| link.to_string_lossy().into_owned());
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(entry.header().mode()?);
@@ -58,14 +59,29 @@ pub fn trimmed(tree: impl Read) -> Result<Vec<u8>> {
         header.set_size(bytes.len() as u64);
         entries.insert(path, (header, link, bytes));
     }
+    // What the package's own script would link, which does not run here.
+    if let Some(shell) = ["bin/dash", "usr/bin/dash"].into_iter().find(|path| entries.contains_key(*path)) {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        header.set_mtime(EPOCH);
+        let beside = if entries.contains_key("bin") { shell.replace("dash", "sh") } else { "bin/sh".to_owned() };
+        entries.entry(beside).or_insert((header, Some(format!("/{shell}")), Vec::new()));
+    }
     let mut out = tar::Builder::new(Vec::new());
     for (path, (mut header, link, bytes)) in entries {
         match link {
-            Some(link) => out.append_link(&mut header, &path, link.trim_start_matches("./"))?,
+            Some(link) => out.append_link(&mut header, &path, link)?,
             None => out.append_data(&mut header, &path, bytes.as_slice())?,
         }
     }
     Ok(out.into_inner()?)
+}
+
+fn unread(path: &str) -> bool {
+    let below = |top: &&str| path == *top || path.strip_prefix(*top).is_some_and(|rest| rest.starts_with('/'));
+    UNREAD.iter().any(|top| below(&top)) || translated(path) || compiler(path)
 }
 
 /// MariaDB's messages in other languages than its own.

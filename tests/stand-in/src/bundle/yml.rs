@@ -51,7 +51,8 @@ pub fn images(core: &[u8], packages: &Path) -> Result<Vec<u8>> {
     archive.add(db.volume("/var/lib/postgresql/data").stop_signal("SIGINT"));
     let redis = image("valkey-photon", &[&core, &data]).entrypoint(&["/harbor/core", "redis"]).user(SERVER);
     archive.add(redis.volume("/var/lib/redis"));
-    archive.write()
+    // Quickly made rather than small.
+    archive.write(3)
 }
 
 fn image<'l>(name: &str, layers: &[&'l Layer]) -> Image<'l> {
