@@ -75,8 +75,12 @@ impl Proxy {
     fn forward(&self, asked: &Asked, request: &mut Request) -> Result<Got<Body>> {
         let url = format!("{}{}", self.url, request.url());
         let mut outgoing = ureq::http::Request::builder().method(asked.method.as_str()).uri(url);
-        for (name, value) in asked.headers.iter().filter(|(name, _)| !OWN.contains(&name.as_str())) {
-            outgoing = outgoing.header(name, value);
+        // Not those of `asked`: it knows one of a name, and clients send several `Accept`.
+        for header in request.headers() {
+            let name = header.field.as_str().as_str().to_ascii_lowercase();
+            if !OWN.contains(&name.as_str()) {
+                outgoing = outgoing.header(name, header.value.as_str());
+            }
         }
         outgoing = outgoing.header("authorization", &self.login);
         if ["POST", "PUT", "PATCH"].contains(&asked.method.as_str()) {
