@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds target/stand-in/cfg.tgz, the stand-in's bundle. Quick when nothing changed.
+# Builds the stand-in's bundles: target/stand-in/cfg.tgz (Harbor 1.1) and yml.tgz (Harbor 2.15). Quick when nothing changed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -7,10 +7,13 @@ out="$root/target/stand-in"
 mkdir -p "$out"
 cd "$here"
 
-inputs=$(find . -type f ! -path './target/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
-if [ -f "$out/cfg.tgz" ] && [ "$(cat "$out/cfg.stamp" 2>/dev/null)" = "$inputs" ]; then
-    exit 0
-fi
+# What a bundle is made of: the program, and the files of its own.
+inputs() {
+    find src Cargo.toml Cargo.lock build.sh registry.sql "$1" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum |
+        sha256sum | cut -d' ' -f1
+}
+current() { [ -f "$out/$1.tgz" ] && [ "$(cat "$out/$1.stamp" 2>/dev/null)" = "$(inputs "$2")" ]; }
+! current cfg files || ! current yml yml || exit 0
 
 # Of Debian's packages, or of Ubuntu's where Debian's archive does not answer.
 tree() {
@@ -28,13 +31,20 @@ tree() {
     echo "stand-in: no archive gave $packages" >&2
     exit 4
 }
-echo "stand-in: building its bundle (once)"
+echo "stand-in: building its bundles (once)"
 tree web nginx,docker-registry
 tree mariadb mariadb-server-core
+# A shell: initdb starts its programs with one.
+tree data postgresql,redis-server,dash
 
 target=x86_64-unknown-linux-musl
 CARGO_TARGET_DIR="$out/build" CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo" \
     cargo build --quiet --release --locked --target $target
 bin="$out/build/$target/release"
-"$bin/stand-in-bundle" "$bin/stand-in-core" "$out" "$here/files" "$out/cfg.tgz"
-echo "$inputs" > "$out/cfg.stamp"
+bundle() {
+    current "$1" "$2" && return 0
+    "$bin/stand-in-bundle" "$1" "$bin/stand-in-core" "$out" "$here/$2" "$out/$1.tgz"
+    inputs "$2" > "$out/$1.stamp"
+}
+bundle cfg files
+bundle yml yml

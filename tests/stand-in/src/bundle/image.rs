@@ -28,10 +28,23 @@ impl Layer {
     pub fn core(program: &[u8]) -> Result<Self> {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, mode) in [
-            ("dev/", 0o755), ("etc/", 0o755), ("harbor/", 0o755), ("proc/", 0o755), ("run/", 0o755), ("storage/", 0o755),
-            ("sys/", 0o755), ("tmp/", 0o1777), ("var/", 0o755), ("var/lib/", 0o755), ("var/lib/mysql/", 0o755),
-            ("var/lib/nginx/", 0o755), ("var/log/", 0o755), ("var/log/docker/", 0o755), ("var/log/jobs/", 0o755),
-            ("var/log/nginx/", 0o755), ("var/tmp/", 0o1777),
+            ("dev/", 0o755),
+            ("etc/", 0o755),
+            ("harbor/", 0o755),
+            ("proc/", 0o755),
+            ("run/", 0o755),
+            ("storage/", 0o755),
+            ("sys/", 0o755),
+            ("tmp/", 0o1777),
+            ("var/", 0o755),
+            ("var/lib/", 0o755),
+            ("var/lib/mysql/", 0o755),
+            ("var/lib/nginx/", 0o755),
+            ("var/log/", 0o755),
+            ("var/log/docker/", 0o755),
+            ("var/log/jobs/", 0o755),
+            ("var/log/nginx/", 0o755),
+            ("var/tmp/", 0o1777),
         ] {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Directory);
@@ -42,9 +55,14 @@ impl Layer {
             header.set_gid(0);
             tar.append_data(&mut header, path, &[][..])?;
         }
-        let users = "root:x:0:0::/:/\nwww-data:x:33:33::/:/\nnobody:x:65534:65534::/:/\n";
+        let users = "root:x:0:0::/:/\nharbor:x:10000:10000::/:/\nserver:x:999:999::/:/\nwww-data:x:33:33::/:/\nnobody:x:65534:65534::/:/\n";
         add(&mut tar, "etc/passwd", users.as_bytes(), 0o644)?;
-        add(&mut tar, "etc/group", b"root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n", 0o644)?;
+        add(
+            &mut tar,
+            "etc/group",
+            b"root:x:0:\nharbor:x:10000:\nserver:x:999:\nwww-data:x:33:\nnogroup:x:65534:\n",
+            0o644,
+        )?;
         add(&mut tar, "etc/nsswitch.conf", b"passwd: files\ngroup: files\nhosts: files dns\n", 0o644)?;
         add(&mut tar, "harbor/core", program, 0o755)?;
         Ok(Self::new(tar.into_inner()?))
@@ -54,6 +72,13 @@ impl Layer {
     pub fn packages(path: &Path) -> Result<Self> {
         let file = fs::File::open(path).with_context(|| path.display().to_string())?;
         Ok(Self::new(trim::trimmed(file)?))
+    }
+
+    /// A layer of one file.
+    pub fn file(path: &str, bytes: &[u8]) -> Result<Self> {
+        let mut tar = tar::Builder::new(Vec::new());
+        add(&mut tar, path, bytes, 0o644)?;
+        Ok(Self::new(tar.into_inner()?))
     }
 
     /// A layer that removes one file.
@@ -74,7 +99,8 @@ pub struct Image<'l> {
 
 impl<'l> Image<'l> {
     pub fn new(name: &str, layers: &[&'l Layer]) -> Self {
-        let config = json!({"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "WorkingDir": "/"});
+        let config =
+            json!({"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "WorkingDir": "/"});
         Self { name: name.to_owned(), layers: layers.to_vec(), config }
     }
 
@@ -85,6 +111,22 @@ impl<'l> Image<'l> {
 
     pub fn volume(mut self, path: &str) -> Self {
         self.config["Volumes"] = json!({path: {}});
+        self
+    }
+
+    pub fn user(mut self, user: &str) -> Self {
+        self.config["User"] = json!(user);
+        self
+    }
+
+    pub fn stop_signal(mut self, name: &str) -> Self {
+        self.config["StopSignal"] = json!(name);
+        self
+    }
+
+    /// A health check that asks an address of the container's own.
+    pub fn healthy(mut self, url: &str) -> Self {
+        self.config["Healthcheck"] = json!({"Test": ["CMD", "/harbor/core", "healthy", url]});
         self
     }
 
@@ -113,8 +155,9 @@ impl<'l> Archive<'l> {
         self.images.push(image);
     }
 
-    pub fn write(&self) -> Result<Vec<u8>> {
-        let gzip = GzEncoder::new(Vec::new(), Compression::best());
+    /// As `docker save`, compressed at `level`.
+    pub fn write(&self, level: u32) -> Result<Vec<u8>> {
+        let gzip = GzEncoder::new(Vec::new(), Compression::new(level));
         let mut tar = tar::Builder::new(gzip);
         let mut manifest = Vec::new();
         let mut written: Vec<&str> = Vec::new();

@@ -55,6 +55,24 @@ pub fn serve(answer: impl Fn(&Asked, &[u8]) -> Result<Answer> + Send + Sync + 's
     Ok(())
 }
 
+/// Answers on a port for ever, each request in a thread of its own: one that hangs holds up no other.
+pub fn serve_each(port: u16, handle: impl Fn(Asked, Request) + Send + Sync + 'static) -> Result<()> {
+    let server = Server::http(("0.0.0.0", port)).map_err(|error| anyhow!("port {port}: {error}"))?;
+    let handle = Arc::new(handle);
+    for request in server.incoming_requests() {
+        let handle = handle.clone();
+        std::thread::spawn(move || handle(asked(&request), request));
+    }
+    Ok(())
+}
+
+/// The body of a small request.
+pub fn body(request: &mut Request) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    request.as_reader().take(1 << 20).read_to_end(&mut body)?;
+    Ok(body)
+}
+
 fn asked(request: &Request) -> Asked {
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
     let header = |header: &Header| (header.field.to_string().to_ascii_lowercase(), header.value.to_string());

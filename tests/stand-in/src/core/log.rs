@@ -8,9 +8,9 @@ use anyhow::Result;
 
 const DIRECTORY: &str = "/var/log/docker";
 
-pub fn run() -> Result<()> {
+pub fn run(port: u16) -> Result<()> {
     std::fs::create_dir_all(DIRECTORY)?;
-    let listener = TcpListener::bind("0.0.0.0:514")?;
+    let listener = TcpListener::bind(("0.0.0.0", port))?;
     println!("listening");
     for stream in listener.incoming() {
         let stream = stream?;

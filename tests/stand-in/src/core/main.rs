@@ -1,4 +1,9 @@
 //! Harbor's own services, as far as they matter between nodes: one program, a mode for each container.
+//!
+//! Not in the stand-in for Harbor 2.15 (`yml/`): trivy, the exporter and metrics (their ports listen, nothing answers),
+//! internal TLS, TLS to database and Redis, Redis sentinels, storage other than files, tracing, proxies; replication,
+//! scanning, garbage collection and schedules (its one kind of job pulls a manifest); robots; what `secretkey` encrypts;
+//! the pause that a wrong password brings; users other than `admin`. Its token key has 2048 bits.
 
 mod adminserver;
 mod db;
@@ -7,31 +12,40 @@ mod log;
 mod store;
 mod token;
 mod ui;
+mod yml;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 fn main() {
-    let mode = std::env::args().nth(1).unwrap_or_default();
-    if let Err(error) = run(&mode) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mode = words.first().map(String::as_str).unwrap_or_default();
+    if let Err(error) = run(mode, words.get(1..).unwrap_or_default()) {
         eprintln!("{mode}: {error:#}");
         std::process::exit(1);
     }
 }
 
-fn run(mode: &str) -> Result<()> {
+fn run(mode: &str, words: &[String]) -> Result<()> {
     match mode {
-        "log" => log::run(),
+        "log" => log::run(words.first().map_or(Ok(514), |port| port.parse()).context("log PORT")?),
         "adminserver" => adminserver::run(),
         "ui" => ui::run(),
         "jobservice" => jobservice(),
         "db" => db::run(),
-        _ => bail!("is no mode: log, adminserver, ui, jobservice, db"),
+        _ => match yml::run(mode, words) {
+            Some(done) => done,
+            None => bail!("is no mode: log, adminserver, ui, jobservice, db, {}", yml::MODES.join(", ")),
+        },
     }
 }
 
 /// Has nothing to do, but says that it could.
 fn jobservice() -> Result<()> {
-    println!("configuration {} of {} bytes", "/etc/jobservice/app.conf", std::fs::read("/etc/jobservice/app.conf")?.len());
+    println!(
+        "configuration {} of {} bytes",
+        "/etc/jobservice/app.conf",
+        std::fs::read("/etc/jobservice/app.conf")?.len()
+    );
     http::serve(|_, _| Ok(http::text(200, "ready")))
 }
 

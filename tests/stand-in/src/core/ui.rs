@@ -14,6 +14,7 @@ use super::{env, token};
 
 /// As long as Harbor waits for what it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
+const KEY: &str = "/etc/ui/private_key.pem";
 const COOKIE: &str = "beegosessionID";
 const PAGE: &str = "<!DOCTYPE html><title>Harbor (stand-in)</title><h1>Harbor (stand-in)</h1>\
     <form method=post action=/login>User <input name=principal> Password <input name=password type=password>\
@@ -41,8 +42,13 @@ fn patiently<T>(act: impl Fn() -> Result<T>) -> Result<T> {
             Err(error) if begun.elapsed() > PATIENCE => return Err(error),
             Err(error) => eprintln!("waiting: {error:#}"),
         }
-        std::thread::sleep(Duration::from_secs(2));
+        pause(Duration::from_secs(2));
     }
+}
+
+/// A pause before something is asked again.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 fn settings() -> Result<Value> {
@@ -63,8 +69,9 @@ impl Ui {
 
     /// Makes the database agree with the registry.
     fn sync(&self) -> Result<()> {
-        let token = token::make("harbor-ui", &["registry:catalog:*".to_owned()], self.minutes())?;
-        let request = ureq::get("http://registry:5000/v2/_catalog?n=1000").header("Authorization", format!("Bearer {token}"));
+        let token = token::make(KEY, "harbor-ui", &["registry:catalog:*".to_owned()], self.minutes())?;
+        let request =
+            ureq::get("http://registry:5000/v2/_catalog?n=1000").header("Authorization", format!("Bearer {token}"));
         let text = request.call().context("registry")?.body_mut().read_to_string()?;
         let catalog: Value = serde_json::from_str(&text)?;
         let list = catalog.get("repositories").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -137,7 +144,7 @@ impl Ui {
             return Ok(text(401, "wrong user or password"));
         }
         let scopes = asked.query.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.clone());
-        let token = token::make(&user, &scopes.collect::<Vec<_>>(), self.minutes())?;
+        let token = token::make(KEY, &user, &scopes.collect::<Vec<_>>(), self.minutes())?;
         Ok(http::json(200, &json!({"token": token, "expires_in": self.minutes() * 60})))
     }
 

@@ -1,0 +1,60 @@
+//! The images of Harbor 2.15, with users, volumes, stop signals and health checks as its images have them.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::image::{Archive, Image, Layer};
+
+pub const VERSION: &str = "v2.15.2-stand-in";
+const HARBOR: &str = "10000:10000";
+/// PostgreSQL's and Redis's.
+const SERVER: &str = "999:999";
+const PAGE: &[u8] = include_bytes!("portal.html");
+
+/// The images as `docker save` writes them, compressed.
+pub fn images(core: &[u8], packages: &Path) -> Result<Vec<u8>> {
+    let core = Layer::core(core)?;
+    let web = Layer::packages(&packages.join("web.tar"))?;
+    let data = Layer::packages(&packages.join("data.tar"))?;
+    let page = Layer::file("usr/share/nginx/html/index.html", PAGE)?;
+    let core_mode = |name: &str, mode: &str| image(name, &[&core]).entrypoint(&["/harbor/core", mode]);
+    let nginx = ["/usr/sbin/nginx", "-e", "stderr", "-c", "/etc/nginx/nginx.conf", "-g", "daemon off;"];
+    let mut archive = Archive::default();
+    archive.add(core_mode("prepare", "prepare2"));
+    archive.add(core_mode("harbor-log", "log2").volume("/var/log/docker"));
+    archive.add(core_mode("harbor-core", "core2").user(HARBOR).healthy("http://localhost:8080/api/v2.0/ping"));
+    archive.add(
+        core_mode("harbor-jobservice", "jobservice2")
+            .user(HARBOR)
+            .volume("/var/log/jobs")
+            .healthy("http://localhost:8080/api/v1/stats"),
+    );
+    archive.add(
+        core_mode("harbor-registryctl", "registryctl")
+            .user(HARBOR)
+            .volume("/var/lib/registry")
+            .healthy("http://localhost:8080/api/health"),
+    );
+    archive.add(
+        image("registry-photon", &[&core, &web])
+            .entrypoint(&["/usr/bin/docker-registry", "serve", "/etc/registry/config.yml"])
+            .user(HARBOR)
+            .volume("/storage")
+            .healthy("http://localhost:5000"),
+    );
+    let portal = image("harbor-portal", &[&core, &web, &page]).entrypoint(&nginx).user(HARBOR).stop_signal("SIGQUIT");
+    archive.add(portal.healthy("http://localhost:8080"));
+    let proxy = image("nginx-photon", &[&core, &web]).entrypoint(&nginx).user(HARBOR).stop_signal("SIGQUIT");
+    archive.add(proxy.healthy("http://localhost:8080"));
+    let db = image("harbor-db", &[&core, &data]).entrypoint(&["/harbor/core", "postgresql"]).user(SERVER);
+    archive.add(db.volume("/var/lib/postgresql/data").stop_signal("SIGINT"));
+    let redis = image("valkey-photon", &[&core, &data]).entrypoint(&["/harbor/core", "redis"]).user(SERVER);
+    archive.add(redis.volume("/var/lib/redis"));
+    // Quickly made rather than small.
+    archive.write(3)
+}
+
+fn image<'l>(name: &str, layers: &[&'l Layer]) -> Image<'l> {
+    Image::new(&format!("goharbor/{name}:{VERSION}"), layers)
+}
