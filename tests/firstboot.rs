@@ -4,6 +4,9 @@
 #![expect(clippy::disallowed_methods, reason = "starts the binary under test")]
 #![expect(clippy::unwrap_used, reason = "clippy's allowance for tests does not reach their own functions")]
 
+#[path = "firstboot/cuts.rs"]
+mod cuts;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,241 @@
+//! The plug is pulled at each step of a first boot, again and again: the next boot goes on, and the end is that of a boot
+//! that nobody disturbed.
+//!
+//! The machine is a directory with programs that do nothing; Harbor is a listener that answers as a healthy one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{report, text};
+
+/// Cuts while a program runs that the agent has started: so many of its starts, one after the other.
+const PROGRAMS: u32 = 10;
+/// Cuts at moments that have nothing to do with any program, spread over a boot.
+const MOMENTS: u32 = 40;
+
+/// Answers every request on a port of the loopback address, for as long as the tests run.
+fn healthy() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let mut head = [0; 2048];
+            let read = stream.read(&mut head).unwrap_or(0);
+            let status = if head[..read].starts_with(b"GET /v2/ ") { "401 Unauthorized" } else { "200 OK" };
+            let body = r#"{"status":"healthy"}"#;
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    port
+}
+
+struct Machine {
+    root: TempDir,
+}
+
+impl Machine {
+    /// A node that has never booted, with a bundle of this version.
+    fn new(version: &str, port: u16) -> Self {
+        let machine = Self { root: tempfile::tempdir().unwrap() };
+        let node = format!(
+            "version: 1\ncluster: hub\nharbor: {{external_url: 'http://hub.example.com', http_port: {port}, admin_password: \
+             'ref+file:///etc/admin'}}\nstorage: {{local: {{path: /srv/share}}}}\ndatabase: bundled\nredis: bundled\n"
+        );
+        let record = format!(
+            r#"{{"schema":1,"version":"{version}","generation":"{}","images":["goharbor/prepare:{version}"]}}"#,
+            if version.starts_with("v1.1") { "cfg" } else { "yml" }
+        );
+        for (path, content) in [
+            ("etc/habuild/node.yaml", node.as_str()),
+            ("etc/admin", "word\n"),
+            ("etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+            ("var/lib/cloud/data/instance-id", "i-1\n"),
+            ("sys/class/tty/console/active", ""),
+            ("usr/share/habuild/bundle.json", record.as_str()),
+            ("usr/libexec/docker/cli-plugins/docker-compose", ""),
+        ] {
+            machine.file(path, content);
+        }
+        fs::set_permissions(machine.at("etc/habuild/node.yaml"), fs::Permissions::from_mode(0o600)).unwrap();
+        let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/stand-in");
+        let (from, names): (_, &[&str]) = match version.starts_with("v1.1") {
+            true => ("files", &["docker-compose.yml", "harbor.cfg", "common"]),
+            false => ("yml", &["harbor.yml.tmpl"]),
+        };
+        fs::create_dir_all(machine.at("usr/share/habuild/bundle")).unwrap();
+        for name in names {
+            copy(&stand_in.join(from).join(name), &machine.at("usr/share/habuild/bundle").join(name));
+        }
+        fs::create_dir_all(machine.at("usr/bin")).unwrap();
+        symlink("/usr/bin/openssl", machine.at("usr/bin/openssl")).unwrap();
+        for (name, does) in [("systemctl", ""), ("docker", PREPARES)] {
+            let script = format!("#!/bin/sh\ncd '{}'\n{PULLED}\n{does}\n", machine.root.path().display());
+            machine.file(&format!("usr/bin/{name}"), &script);
+            fs::set_permissions(machine.at(&format!("usr/bin/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        machine
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn file(&self, path: &str, content: &str) {
+        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+        fs::write(self.at(path), content).unwrap();
+    }
+
+    fn agent(&self) -> Command {
+        // What lies there is gone with the boot.
+        let _ = fs::remove_dir_all(self.at("run"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_habuild-firstboot"));
+        command.arg("boot").arg("--root").arg(self.root.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// A boot whose plug is pulled when its `call`th program has begun.
+    fn cut_at_program(&self, call: u32) {
+        self.file("plug", &call.to_string());
+        let output = self.agent().output().unwrap();
+        let _ = fs::remove_file(self.at("plug"));
+        assert!(output.status.code().is_none_or(|code| code == 0), "{}", report(&output));
+    }
+
+    /// A boot whose plug is pulled after a time.
+    fn cut_after(&self, time: Duration) {
+        let mut child = self.agent().spawn().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < time && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+
+    /// A boot that nobody disturbs; gives how long it took.
+    fn whole(&self) -> Duration {
+        let begun = Instant::now();
+        let output = self.agent().output().unwrap();
+        assert!(output.status.success() && text(&output.stderr).contains("habuild: ready"), "{}", report(&output));
+        begun.elapsed()
+    }
+
+    /// What lies below `var`, `etc` and `srv`: modes, and the content of what is the same on every node.
+    fn state(&self) -> BTreeMap<String, String> {
+        let (mut found, mut open) = (BTreeMap::new(), ["var", "etc", "srv"].map(|name| self.at(name)).to_vec());
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+                let name = path.strip_prefix(self.root.path()).unwrap().display().to_string();
+                if metadata.is_dir() {
+                    open.push(path);
+                    found.insert(name, format!("{:o}", metadata.mode()));
+                    continue;
+                }
+                let content = fs::read_to_string(&path).unwrap_or_default();
+                let own = [
+                    "secret",
+                    "key",
+                    "passwd",
+                    "checked",
+                    "prepared",
+                    "started",
+                    "cluster-",
+                    "nodes/",
+                    "docker-compose",
+                    "/env",
+                    "root.crt",
+                    "app.conf",
+                ];
+                let shown = if own.iter().any(|own| name.contains(own)) { String::new() } else { content };
+                found.insert(name, format!("{:o} {shown}", metadata.mode()));
+            }
+        }
+        found
+    }
+
+    fn secrets(&self) -> Option<Vec<u8>> {
+        fs::read(self.at("srv/share/.habuild/secrets.json")).ok()
+    }
+}
+
+/// Counts down to the program at which the plug is pulled: the agent is gone, and so is the program.
+const PULLED: &str = "if [ -e plug ]; then
+    read -r left < plug
+    if [ \"$left\" -le 1 ]; then kill -9 $PPID; exit 1; fi
+    echo $((left - 1)) > plug
+fi";
+
+/// What the bundle's `prepare` would write, with another random number at each run.
+const PREPARES: &str = "case \"$*\" in run*)
+    cd var/lib/habuild/prepare
+    for name in core jobservice registryctl; do
+        /bin/mkdir -p config/$name
+        echo CORE_SECRET=$$ > config/$name/env
+        echo JOBSERVICE_SECRET=$$ >> config/$name/env
+    done
+    echo CSRF_KEY=$$ >> config/core/env
+    echo \"services: {core: {image: c, env_file: [./common/config/core/env], volumes: ['/data/registry:/storage']}, \
+proxy: {image: p, ports: ['80:8080']}}\" > compose_location/docker-compose.yml
+esac";
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+fn the_end_is_the_same(version: &str) {
+    let port = healthy();
+    let undisturbed = Machine::new(version, port);
+    undisturbed.whole();
+    let again = undisturbed.whole();
+    let machine = Machine::new(version, port);
+    let mut published = None;
+    let mut cut = |cut: &dyn Fn()| {
+        cut();
+        let now = machine.secrets();
+        // Once they are there, they stay; and they are never half there.
+        if let Some(published) = &published {
+            assert!(now.as_ref() == Some(published), "the cluster's secrets have changed");
+        }
+        published = now;
+    };
+    for call in 1..=PROGRAMS {
+        cut(&|| machine.cut_at_program(call));
+    }
+    for moment in 0..MOMENTS {
+        cut(&|| machine.cut_after(again * moment / (MOMENTS - 5)));
+    }
+    machine.whole();
+    assert_eq!(machine.state(), undisturbed.state());
+}
+
+#[test]
+fn harbor_1_1() {
+    the_end_is_the_same("v1.1.2");
+}
+
+#[test]
+fn harbor_2_15() {
+    the_end_is_the_same("v2.15.2");
+}
