@@ -58,7 +58,9 @@ fn main() {
     if part == "agent" {
         let table = agent::table();
         print!("{table}");
-        fs::write(project().join("target/bench/agent.md"), table).unwrap();
+        let at = project().join("target/bench");
+        fs::create_dir_all(&at).unwrap();
+        fs::write(at.join("agent.md"), table).unwrap();
         return;
     }
     if part == "bundle" {

@@ -24,8 +24,9 @@ sed 's/.*) //' /proc/$pid/stat | cut -d' ' -f12,13
 grep VmHWM /proc/$pid/status | tr -dc '0-9\\n'
 journalctl --boot --unit habuild-firstboot --output short-monotonic | grep 'habuild: ready: ' | tail -1 | tr -d '[' | awk '{print $1+0}'
 systemctl show --property ActiveEnterTimestampMonotonic --value cloud-config.target";
-/// Reads the node's config so often that a fast machine takes a measurable time; `times` says what the children took.
-const READ: &str = "for _ in $(seq 300); do $AGENT show --root $ROOT >/dev/null; done; times | tail -1";
+/// Reads the node's config so often that a fast machine takes a measurable time; the last line of `times` says what the children
+/// took (in a pipe it would be another shell's).
+const READ: &str = "for _ in $(seq 300); do $AGENT show --root $ROOT >/dev/null; done; times";
 
 /// One run of the agent.
 struct Cost {
@@ -57,13 +58,13 @@ fn again(node: &Node, before: &str) -> Cost {
     cost(node)
 }
 
-/// Seconds of processor that `times` printed: `0m1.250s 0m0.310s`.
+/// Seconds of processor in the last line that `times` printed: `0m1.250s 0m0.310s`.
 fn seconds(times: &str) -> f64 {
     let one = |text: &str| {
         let (minutes, seconds) = text.trim_end_matches('s').split_once('m').unwrap();
         minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
     };
-    times.split_whitespace().map(one).sum()
+    times.lines().last().unwrap().split_whitespace().map(one).sum()
 }
 
 /// How many times more processor time the agent takes on the node than here.
