@@ -34,7 +34,7 @@ firstboot: setup
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 	cargo build --quiet --release --target x86_64-unknown-linux-musl --package habuild-firstboot
 
-# The bundle that the default image holds, for tests and the quickstart.
+# The bundles that tests and the quickstart bake: of Harbor 1.1 (cfg.tgz, in the default image) and 2.15 (yml.tgz).
 stand-in: setup
 	@sh tests/stand-in/build.sh
 

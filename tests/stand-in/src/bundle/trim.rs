@@ -81,7 +81,7 @@ pub fn trimmed(tree: impl Read) -> Result<Vec<u8>> {
 
 fn unread(path: &str) -> bool {
     let below = |top: &&str| path == *top || path.strip_prefix(*top).is_some_and(|rest| rest.starts_with('/'));
-    UNREAD.iter().any(|top| below(&top)) || translated(path) || compiler(path)
+    UNREAD.iter().any(below) || translated(path) || compiler(path)
 }
 
 /// MariaDB's messages in other languages than its own.

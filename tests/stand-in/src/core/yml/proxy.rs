@@ -63,11 +63,10 @@ impl Proxy {
                 return Ok(request.respond(http::text(502, ""))?);
             }
         };
-        if let Some(wanted) = wanted.filter(|w| w.is_manifest && asked.method == "PUT" && got.status() == 201) {
-            if let Err(error) = gate.database.add_repository(&wanted.name) {
-                eprintln!("[ERROR] {}: {error:#}", wanted.name);
-                return Ok(request.respond(failed(500, "INTERNAL", "internal server error"))?);
-            }
+        let pushed = wanted.filter(|w| w.is_manifest && asked.method == "PUT" && got.status() == 201);
+        if let Some(Err(error)) = pushed.map(|wanted| gate.database.add_repository(&wanted.name)) {
+            eprintln!("[ERROR] {} {}: {error:#}", asked.method, asked.path);
+            return Ok(request.respond(failed(500, "INTERNAL", "internal server error"))?);
         }
         Ok(request.respond(answer(got)?)?)
     }
