@@ -12,6 +12,7 @@ use contract::schema::NodeConfig;
 use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::host::docker::{self, WORK};
+use crate::noted::{is_noted, note};
 use crate::prepare;
 use crate::secrets::{Resolved, Secret};
 use crate::share::{SharedSecrets, sha256};
@@ -90,17 +91,6 @@ fn digest(rendered: &Rendered) -> String {
         text += &format!("{name:?} {:o} {:?} {}\n", file.mode, file.owner, sha256(file.text.as_bytes()));
     }
     sha256(text.as_bytes())
-}
-
-/// Whether `file` says that something was done with what has this digest.
-pub(crate) fn is_noted(host: &Host, file: &str, digest: &str) -> bool {
-    host.read(Path::new(file)).is_ok_and(|content| content.bytes == digest.as_bytes())
-}
-
-/// Says in `file` that something was done with what has this digest.
-pub(crate) fn note(host: &Host, file: &str, digest: &str) -> Result<(), Trouble> {
-    let written = host.write(Path::new(file), digest.as_bytes(), 0o600);
-    written.map(|_| ()).map_err(|error| Trouble::passing(format!("{file} cannot be written: {error}")))
 }
 
 /// Writes what differs and removes what is no longer rendered.

@@ -8,6 +8,7 @@ mod cloud_stage;
 mod configure;
 mod host;
 mod images;
+mod noted;
 mod preflight;
 mod prepare;
 mod secrets;

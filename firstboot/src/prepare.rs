@@ -12,10 +12,10 @@ use std::path::Path;
 use contract::harbor::{COMPOSE_FILE, PrepareFile, Prepared, PreparedFile, broken};
 
 use crate::bundle::Bundle;
-use crate::configure::{is_noted, note};
 use crate::host::Host;
 use crate::host::docker;
 use crate::host::journal;
+use crate::noted::{is_noted, note};
 use crate::share::sha256;
 use crate::trouble::Trouble;
 

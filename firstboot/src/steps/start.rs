@@ -4,9 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::{proof, storage::systemctl};
-use crate::configure::{STARTED, is_noted, note};
+use crate::configure::STARTED;
 use crate::host::Host;
 use crate::host::journal;
+use crate::noted::{is_noted, note};
 use crate::supervise::state;
 use crate::trouble::Trouble;
 

@@ -75,7 +75,7 @@ fn with_password<T>(
         secret: &|_| Some(password.to_owned()),
         cluster: cluster(),
         reset: false,
-        directories: Directories { work: "/work", local: "/local", shared: "/share" },
+        directories: Directories { work: "/node", local: "/local", shared: "/share" },
         compose: Compose::V2,
         prepared,
     })
@@ -296,16 +296,16 @@ fn the_compose_file_of_a_node() {
     };
     assert_eq!(
         sources("registry"),
-        ["/share/registry", "/work/common/config/registry", "/work/secret/registry/root.crt"]
+        ["/share/registry", "/node/common/config/registry", "/node/secret/registry/root.crt"]
     );
-    assert_eq!(sources("core"), ["/share/ca_download", "/share", "/work/secret/keys/secretkey"]);
-    assert_eq!(sources("proxy"), ["/work/common/config/nginx", "/work/secret/cert"]);
+    assert_eq!(sources("core"), ["/share/ca_download", "/share", "/node/secret/keys/secretkey"]);
+    assert_eq!(sources("proxy"), ["/node/common/config/nginx", "/node/secret/cert"]);
     assert_eq!(compose["services"]["proxy"]["stop_grace_period"], "5m");
     let directories: Vec<(&str, (u32, u32))> =
         rendered.directories.iter().map(|made| (made.path.as_str(), made.owner)).collect();
     assert_eq!(
         directories,
-        [("/work/common/config/nginx/conf.d", (0, 0)), ("/share/ca_download", HARBOR), ("/share/registry", HARBOR)]
+        [("/node/common/config/nginx/conf.d", (0, 0)), ("/share/ca_download", HARBOR), ("/share/registry", HARBOR)]
     );
     let node = NODE.split("database").next().unwrap().to_owned() + "database: bundled\nredis: bundled\n";
     let (rendered, compose) = self::rendered("v2.15.2", &node);
