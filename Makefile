@@ -5,6 +5,8 @@ HABUILD := target/release/habuild
 HABUILD_DEBUG := target/debug/habuild
 VM_NOBLE := target/vm/noble/harbor-node.qcow2
 VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
+# Noble with a Harbor of the later generation.
+VM_SECOND := target/vm/second/harbor-node.qcow2
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
@@ -14,7 +16,7 @@ help:
 	@echo 'make image    bake the default image into out/harbor-node'
 	@echo 'make test     every test but the long boots (20 minutes on 2 cores)'
 	@echo 'make test-vm  every boot'
-	@echo 'make lab      a cluster in namespaces: real Ceph, MariaDB, Redis, and two nodes'
+	@echo 'make lab      clusters in namespaces: real Ceph, databases, Redis, and two nodes of each'
 	@echo 'make check    what is quick: format, lints, documentation, pure tests'
 	@echo 'make bench    what a build costs, next to other tools; make bench-bundle: what a bundle does (root)'
 	@echo 'make clean    remove target/ and out/; the cache stays (habuild cache gc)'
@@ -58,8 +60,10 @@ test-vm: setup-tests vm-images
 
 # In namespaces of its own, which end with everything in them.
 lab: setup-lab vm-images
+	$(HABUILD_DEBUG) image harbor-node --set harbor.bundle=target/stand-in/yml.tgz --output $(dir $(VM_SECOND))
 	cargo test --quiet --package habuild --features vm --test lab --no-run
-	for image in $(VM_NOBLE) $(VM_BOOKWORM); do HABUILD_LAB_IMAGE=$(CURDIR)/$$image \
+	for lab in 1:$(VM_NOBLE) 1:$(VM_BOOKWORM) 2:$(VM_SECOND); do \
+	HABUILD_LAB_HARBOR=$${lab%%:*} HABUILD_LAB_IMAGE=$(CURDIR)/$${lab#*:} \
 	unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc \
 	cargo test --quiet --offline --package habuild --features vm --test lab -- --nocapture || exit 1; done
 

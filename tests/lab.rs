@@ -1,5 +1,6 @@
 //! A cluster in a namespace: real Ceph, MariaDB and Redis, and nodes that boot from the one image,
-//! which `HABUILD_LAB_IMAGE` names. `make lab` runs it, once for each release.
+//! which `HABUILD_LAB_IMAGE` names; with `HABUILD_LAB_HARBOR=2`, one that holds Harbor 2. `make lab` runs it, once for each
+//! release and for Harbor 2.
 //!
 //! One test, one story: machines are emulated and boot for minutes, so what they are booted for is done in turn.
 
@@ -15,6 +16,8 @@ mod machine;
 mod place;
 #[path = "lab/races.rs"]
 mod races;
+#[path = "lab/second.rs"]
+mod second;
 #[path = "lab/services.rs"]
 mod services;
 #[path = "lab/trouble.rs"]
@@ -24,18 +27,25 @@ mod web;
 
 use std::time::{Duration, Instant};
 
-use cluster::{Config, front_end, secrets, status};
+use cluster::{Config, Kind, front_end, secrets, status};
 
 const SHARE: &str = "/apps/harbor";
 
 #[test]
 fn two_nodes_of_one_cluster() {
+    match std::env::var("HABUILD_LAB_HARBOR").as_deref() {
+        Ok("2") => second::two_nodes(),
+        _ => two_nodes_of_the_first(),
+    }
+}
+
+fn two_nodes_of_the_first() {
     let dir = place::dir();
     let ceph = ceph::Ceph::start(&dir);
     let database = services::Database::start(&dir);
     let _redis = services::Redis::start(&dir);
     let key = ceph.client("harbor");
-    let config = Config { cluster: "hub", path: SHARE, key: &key };
+    let config = Config { cluster: "hub", path: SHARE, key: &key, kind: Kind::First };
 
     // The directory is not there yet: both nodes boot, let people log in, and wait.
     let begun = Instant::now();

@@ -30,10 +30,17 @@ fn next(seed: &mut u64) -> u64 {
     *seed
 }
 
+/// `HABUILD_ROUNDS=100` makes the race be run so often, each time with others killed at other moments.
 #[test]
 fn a_hundred_nodes_race_and_most_are_killed() {
+    let rounds = std::env::var("HABUILD_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
+        race(0x5eed_1234 + round);
+    }
+}
+
+fn race(mut seed: u64) {
     let dir = tempfile::tempdir().unwrap();
-    let mut seed = 0x5eed_1234_u64;
     // When each node is killed, after the start; the last ones are spared.
     let spawn = |number| node(dir.path(), number).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = Instant::now();

@@ -4,7 +4,7 @@ use habuild::boot::Forward;
 use habuild::spec::image::Firmware;
 
 use super::place::{ADDRESS, DEAD, within};
-use super::services::{DATABASE_PASSWORD, REDIS_PASSWORD};
+use super::services::{DATABASE_PASSWORD, POSTGRES_PASSWORD, REDIS_PASSWORD};
 use super::web::{ADMIN, FrontEnd};
 use crate::machine::{Node, image};
 
@@ -17,12 +17,26 @@ pub(crate) struct Config<'c> {
     pub(crate) cluster: &'c str,
     pub(crate) path: &'c str,
     pub(crate) key: &'c str,
+    pub(crate) kind: Kind,
+}
+
+/// Which Harbor the image holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// 1.1, with MySQL.
+    First,
+    /// 2.x, with PostgreSQL.
+    Second,
 }
 
 /// The node config.
 pub(crate) fn node_config(config: &Config<'_>) -> String {
-    let Config { cluster, path, .. } = config;
-    let word = DATABASE_PASSWORD.replace('\'', "''");
+    let Config { cluster, path, kind, .. } = config;
+    let (kind, word) = match kind {
+        Kind::First => ("mysql", DATABASE_PASSWORD),
+        Kind::Second => ("postgresql", POSTGRES_PASSWORD),
+    };
+    let word = word.replace('\'', "''");
     format!(
         "version: 1
 cluster: {cluster}
@@ -37,7 +51,7 @@ storage:
     mountpoint: {SHARE}
     client: harbor
     secret: ref+file:///etc/habuild/ceph.key
-database: {{kind: mysql, host: {ADDRESS}, user: harbor, password: '{word}', name: registry}}
+database: {{kind: {kind}, host: {ADDRESS}, user: harbor, password: '{word}', name: registry}}
 redis: {{host: {ADDRESS}, password: {REDIS_PASSWORD}}}
 "
     )

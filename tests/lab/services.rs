@@ -8,6 +8,8 @@ use habuild::sys::cmd::{Cmd, Running};
 use super::place::{ADDRESS, listens};
 
 pub(crate) const DATABASE_PASSWORD: &str = "lab's \"database\" $word #1";
+/// Without a blank, which Harbor could not use.
+pub(crate) const POSTGRES_PASSWORD: &str = "lab's\"database\"$word#1";
 pub(crate) const REDIS_PASSWORD: &str = "lab-redis-word";
 
 /// Harbor's tables, as whoever makes the database loads them.
@@ -57,6 +59,52 @@ impl Database {
             .input(statements)
             .output_text()
             .unwrap()
+    }
+}
+
+/// A PostgreSQL with an empty database `registry`, which belongs to the user `harbor`.
+pub(crate) struct Postgres {
+    _process: Running,
+}
+
+impl Postgres {
+    pub(crate) fn start(dir: &Path) -> Self {
+        let dir = dir.join("postgres");
+        fs::create_dir_all(&dir).unwrap();
+        let data = dir.join("data");
+        let version = fs::read_dir("/usr/lib/postgresql").unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+        let program = |name: &str| version.join("bin").join(name);
+        // It refuses to be root, which is the only user here: so it runs as somebody else's name for root.
+        let other = || Cmd::program("unshare").args(["--user", "--map-user=1000", "--map-group=1000"]);
+        other()
+            .arg(program("initdb"))
+            .args(["--auth=scram-sha-256", "--auth-local=trust", "-U", "admin", "-D"])
+            .arg(&data)
+            .run()
+            .unwrap();
+        let access = "local all all trust\nhost all all 0.0.0.0/0 scram-sha-256\n";
+        fs::write(data.join("pg_hba.conf"), access).unwrap();
+        let log = fs::File::create(dir.join("log")).unwrap();
+        let settings = format!("-clisten_addresses={ADDRESS}");
+        let sockets = format!("-cunix_socket_directories={}", dir.display());
+        let process = other()
+            .arg(program("postgres"))
+            .arg("-D")
+            .arg(&data)
+            .args([&settings, &sockets])
+            .stderr(log)
+            .ends_with_us()
+            .spawn()
+            .unwrap();
+        listens("PostgreSQL", 5432);
+        let word = POSTGRES_PASSWORD.replace('\'', "''");
+        for statement in
+            [format!("create user harbor password '{word}'"), "create database registry owner harbor".to_owned()]
+        {
+            let to = ["-h", &dir.display().to_string(), "-U", "admin", "-d", "postgres", "-q", "-c", &statement];
+            Cmd::program("psql").args(to).run().unwrap();
+        }
+        Self { _process: process }
     }
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use habuild::sys::digest::Digest;
 
-/// An answer: status, `Location`, first cookie, body.
-#[derive(Debug)]
+/// An answer: status, `Location`, first cookie, body; status 0 where there was none.
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: String,
     pub(crate) cookie: String,
+    /// All headers, their names in small letters.
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -42,15 +44,20 @@ impl FrontEnd {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut answer = agent.run(request.body(body.to_vec()).unwrap()).unwrap();
+        // Nobody may be there for a moment.
+        let Ok(mut answer) = agent.run(request.body(body.to_vec()).unwrap()) else { return Answer::default() };
         let header = |name: &str| {
             answer.headers().get(name).map_or(String::new(), |value| value.to_str().unwrap_or_default().to_owned())
         };
         let (location, cookie) = (header("location"), header("set-cookie"));
+        let all = answer.headers().iter();
+        let headers =
+            all.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned())).collect();
         let mut bytes = Vec::new();
-        answer.body_mut().as_reader().read_to_end(&mut bytes).unwrap();
+        // An answer that is cut off is one too.
+        let _ = answer.body_mut().as_reader().read_to_end(&mut bytes);
         let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-        Answer { status: answer.status().as_u16(), location, cookie, body: bytes }
+        Answer { status: answer.status().as_u16(), location, cookie, headers, body: bytes }
     }
 
     pub(crate) fn get(self, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -103,7 +110,7 @@ impl FrontEnd {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
