@@ -12,8 +12,8 @@ use crate::host::docker;
 const FOUND: &str = "/run/habuild/addresses.json";
 
 /// Writes down which addresses the proxy finds when it starts now. That it cannot be written costs a restart of the proxy.
-pub(super) fn starts(host: &Host, others: &[String]) {
-    let found = docker::addresses(host, others).ok().and_then(|found| serde_json::to_vec(&found).ok());
+pub(super) fn starts(host: &Host, behind: &[String]) {
+    let found = docker::addresses(host, behind).ok().and_then(|found| serde_json::to_vec(&found).ok());
     let written = found.is_some_and(|found| host.write(Path::new(FOUND), &found, 0o600).is_ok());
     if !written {
         let _ = host.remove(Path::new(FOUND));
@@ -21,10 +21,10 @@ pub(super) fn starts(host: &Host, others: &[String]) {
 }
 
 /// The container that runs at another address than the proxy knows, if there is one.
-pub(super) fn moved(host: &Host, others: &[String]) -> Option<String> {
+pub(super) fn moved(host: &Host, behind: &[String]) -> Option<String> {
     let known = host.read(Path::new(FOUND)).ok()?;
     let known: BTreeMap<String, String> = serde_json::from_slice(&known.bytes).ok()?;
-    let now = docker::addresses(host, others).ok()?;
+    let now = docker::addresses(host, behind).ok()?;
     // One that does not run has none, and the proxy waits for it.
     now.into_iter().find(|(name, at)| known.get(name) != Some(at)).map(|(name, _)| name)
 }

@@ -38,6 +38,8 @@ const PATIENCE: u32 = 3;
 
 /// The service that clients talk to, in every version's compose file.
 const PROXY: &str = "proxy";
+/// The services that its configuration names (goharbor/harbor v1.1.2 to v2.15.2, `nginx.http.conf`).
+const BEHIND_PROXY: [&str; 4] = ["core", "portal", "registry", "ui"];
 
 /// What wakes the supervisor.
 enum Event {
@@ -54,7 +56,7 @@ enum Event {
 pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
     let (events, wake) = mpsc::channel();
     send_signals(events.clone())?;
-    let Described { order, proxy, core, mountpoint } = described(host)?;
+    let Described { order, proxy, behind_proxy, core, mountpoint } = described(host)?;
     let mut supervisor = Supervisor {
         host,
         wake,
@@ -62,8 +64,10 @@ pub(crate) fn run(host: &Host) -> Result<(), Trouble> {
         doubt: None,
         plan: Plan::new(order),
         proxy,
+        behind_proxy,
         core,
         changed: true,
+        share_is_good: true,
         begun: Instant::now(),
         proved: None,
         failed_proofs: 0,
@@ -85,6 +89,8 @@ struct Described {
     /// The containers in the order of their start.
     order: Vec<String>,
     proxy: String,
+    /// The containers whose addresses the proxy looks up at its start.
+    behind_proxy: Vec<String>,
     /// What the containers behind it wait for, where this version has it.
     core: Option<Core>,
     mountpoint: String,
@@ -98,9 +104,11 @@ fn described(host: &Host) -> Result<Described, Trouble> {
         serde_json::from_slice(&content.bytes).map_err(|error| Trouble::lasting(format!("{COMPOSE}: {error}")))?;
     let services = harbor::start_order(&file);
     let order = services.iter().map(|service| harbor::container(&file, service)).collect();
+    let behind = services.iter().filter(|service| BEHIND_PROXY.contains(&service.as_str()));
+    let behind_proxy = behind.map(|service| harbor::container(&file, service)).collect();
     let core = harbor::ping(&Bundle::find(host)?.version).map(|ping| Core::new(&file, ping));
     let proxy = harbor::container(&file, PROXY);
-    Ok(Described { order, proxy, core, mountpoint: proof::Expected::recorded(host)?.mountpoint })
+    Ok(Described { order, proxy, behind_proxy, core, mountpoint: proof::Expected::recorded(host)?.mountpoint })
 }
 
 /// Sends SIGTERM and SIGINT as events. Blocked and waited for, because a handler would need unsafe code.
@@ -133,12 +141,15 @@ struct Supervisor<'h> {
     doubt: Option<String>,
     plan: Plan,
     proxy: String,
+    behind_proxy: Vec<String>,
     core: Option<Core>,
     /// Whether a container was started since the proxy's knowledge of addresses was last looked at.
     changed: bool,
     begun: Instant,
     proved: Option<Instant>,
     failed_proofs: u32,
+    /// Whether the last proof was one.
+    share_is_good: bool,
     state: State,
     mountpoint: String,
 }
@@ -200,12 +211,14 @@ impl Supervisor<'_> {
     fn prove(&mut self) -> Result<(), Trouble> {
         match proof::ask(self.host, proof::For::Harbor) {
             Ok(doubt) => {
+                self.share_is_good = true;
                 self.proved = Some(Instant::now());
                 self.failed_proofs = 0;
                 self.doubt = doubt;
                 Ok(())
             }
             Err(trouble) => {
+                self.share_is_good = false;
                 self.failed_proofs += u32::from(trouble.remount);
                 Err(trouble)
             }
@@ -229,7 +242,7 @@ impl Supervisor<'_> {
             journal::say(&format!("starting container {name}"));
             let state = containers.iter().find(|container| container.name == *name).map(|found| found.state.as_str());
             if *name == self.proxy {
-                front::starts(self.host, &self.others());
+                front::starts(self.host, &self.behind_proxy);
             }
             let started = docker::start(self.host, name, state);
             self.plan.started(name, self.begun.elapsed());
@@ -241,18 +254,13 @@ impl Supervisor<'_> {
         Ok(None)
     }
 
-    /// Every container but the proxy.
-    fn others(&self) -> Vec<String> {
-        self.plan.order().iter().filter(|name| **name != self.proxy).cloned().collect()
-    }
-
     /// Whether the proxy had to be stopped because it sends requests to where a container is not any more; it is started
     /// again as everything is that has ended.
     fn front_has_moved(&mut self, containers: &[Container]) -> bool {
         if !std::mem::take(&mut self.changed) {
             return false;
         }
-        let Some(moved) = front::moved(self.host, &self.others()) else { return false };
+        let Some(moved) = front::moved(self.host, &self.behind_proxy) else { return false };
         journal::say(&format!("{moved} has another address now: {} is started anew", self.proxy));
         self.stop_container(&self.proxy, containers, Grace::Short);
         true
@@ -304,7 +312,8 @@ impl Supervisor<'_> {
         match docker::containers(self.host) {
             Ok(containers) => {
                 self.note("stopping", None, &containers);
-                self.stop_containers(&containers, Grace::Own);
+                // What waits for a share that fails would wait until it is killed.
+                self.stop_containers(&containers, if self.share_is_good { Grace::Own } else { Grace::Short });
             }
             Err(error) => journal::say(&format!("Docker does not answer: {error}")),
         }
