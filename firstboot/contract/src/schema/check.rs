@@ -3,7 +3,7 @@
 use super::decode::{Decoder, NodePort};
 use super::secret::{Scheme, SecretValue};
 use super::storage::option_doubt;
-use super::{Database, NodeConfig, Redis, Requirement, Service, SharedSecrets, Storage};
+use super::{Database, DatabaseKind, NodeConfig, Redis, Requirement, Service, SharedSecrets, Storage};
 use crate::strict::url::is_loopback;
 use crate::strict::{Mistake, Problem};
 
@@ -39,6 +39,21 @@ pub(super) fn shared_services(d: &mut Decoder, database: Option<&Service<Databas
         let place = d.places.get(key).copied().unwrap_or_default();
         let mistake = Mistake::new("is bundled, which only a node with storage.local can have");
         d.note(place, key, mistake.hint("give the server that all nodes of the cluster share"));
+    }
+}
+
+/// The core of every Harbor with PostgreSQL writes the password into a text of `key=value` pairs, unquoted (v2.15.2
+/// `src/common/dao/pgsql.go`, seen to end the core).
+pub(super) fn passwords(d: &mut Decoder, database: Option<&Service<Database>>) {
+    let Some(Database { kind: DatabaseKind::Postgresql, password: SecretValue::Literal(password), .. }) =
+        database.and_then(Service::external)
+    else {
+        return;
+    };
+    if password.expose().contains(char::is_whitespace) {
+        let place = d.places.get("database.password").copied().unwrap_or_default();
+        let mistake = Mistake::new("holds a blank, at which Harbor would cut it");
+        d.note(place, "database.password", mistake.hint("give the database's user a password without blanks"));
     }
 }
 

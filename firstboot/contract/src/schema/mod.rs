@@ -235,6 +235,7 @@ impl NodeConfig {
         if let Some(Storage::Cephfs(_)) = &storage {
             check::shared_services(d, database.as_ref(), redis.as_ref());
         }
+        check::passwords(d, database.as_ref());
         Some(Self {
             version: version?,
             cluster: cluster?,
