@@ -36,9 +36,9 @@ firstboot: setup
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 	cargo build --quiet --release --target x86_64-unknown-linux-musl --package habuild-firstboot
 
-# The bundles that tests and the quickstart bake: of Harbor 1.1 (cfg.tgz, in the default image) and 2.15 (yml.tgz).
+# The bundle that the default image holds, for tests and the quickstart.
 stand-in: setup
-	@sh tests/stand-in/build.sh
+	@sh tests/stand-in/build.sh cfg
 
 # An archive that does not answer is the one reason to go on with another distribution; a wrong signature is none.
 image: build firstboot stand-in
@@ -60,6 +60,7 @@ test-vm: setup-tests vm-images
 
 # In namespaces of its own, which end with everything in them.
 lab: setup-lab vm-images
+	sh tests/stand-in/build.sh yml
 	$(HABUILD_DEBUG) image harbor-node --set harbor.bundle=target/stand-in/yml.tgz --output $(dir $(VM_SECOND))
 	cargo test --quiet --package habuild --features vm --test lab --no-run
 	for lab in 1:$(VM_NOBLE) 1:$(VM_BOOKWORM) 2:$(VM_SECOND); do \

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the stand-in's bundles: target/stand-in/cfg.tgz (Harbor 1.1) and yml.tgz (Harbor 2.15). Quick when nothing changed.
+# Builds a bundle of the stand-in's: `cfg` (Harbor 1.1, what the default image holds) or `yml` (Harbor 2.15), into
+# target/stand-in/NAME.tgz. Quick when nothing changed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -13,7 +14,8 @@ inputs() {
         sha256sum | cut -d' ' -f1
 }
 current() { [ -f "$out/$1.tgz" ] && [ "$(cat "$out/$1.stamp" 2>/dev/null)" = "$(inputs "$2")" ]; }
-! current cfg files || ! current yml yml || exit 0
+case "$1" in cfg) files=files ;; yml) files=yml ;; *) echo "usage: build.sh cfg|yml" >&2; exit 2 ;; esac
+! current "$1" "$files" || exit 0
 
 # Of Debian's packages, or of Ubuntu's where Debian's archive does not answer.
 tree() {
@@ -31,20 +33,17 @@ tree() {
     echo "stand-in: no archive gave $packages" >&2
     exit 4
 }
-echo "stand-in: building its bundles (once)"
+echo "stand-in: building its bundle $1 (once)"
 tree web nginx,docker-registry
-tree mariadb mariadb-server-core
+case "$1" in
+cfg) tree mariadb mariadb-server-core ;;
 # A shell: initdb starts its programs with one.
-tree data postgresql,redis-server,dash
+yml) tree data postgresql,redis-server,dash ;;
+esac
 
 target=x86_64-unknown-linux-musl
 CARGO_TARGET_DIR="$out/build" CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo" \
     cargo build --quiet --release --locked --target $target
 bin="$out/build/$target/release"
-bundle() {
-    current "$1" "$2" && return 0
-    "$bin/stand-in-bundle" "$1" "$bin/stand-in-core" "$out" "$here/$2" "$out/$1.tgz"
-    inputs "$2" > "$out/$1.stamp"
-}
-bundle cfg files
-bundle yml yml
+"$bin/stand-in-bundle" "$1" "$bin/stand-in-core" "$out" "$here/$files" "$out/$1.tgz"
+inputs "$files" > "$out/$1.stamp"
