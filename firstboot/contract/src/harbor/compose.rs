@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 const DATABASES: [&str; 2] = ["mysql", "postgresql"];
 /// The service that clients talk to.
 const PROXY: &str = "proxy";
-/// How long a service gets to end what it does, where that is more than Docker's ten seconds: open uploads, running jobs.
+/// How long a service gets to end what it does, where that is more than Docker's ten seconds: open uploads, running jobs. From
+/// 1.8 on; those before do not hear the signal, and would only be waited for.
 const GRACE: [(&str, &str); 2] = [(PROXY, "5m"), ("jobservice", "5m")];
 /// The service that collects what the others write.
 const LOG: &str = "log";
@@ -55,6 +56,8 @@ pub(super) struct Places<'p> {
     pub(super) database: bool,
     /// Whether Redis is the bundle's own.
     pub(super) redis: bool,
+    /// Whether proxy and job service come to an end by themselves when they are told to.
+    pub(super) graceful: bool,
     /// Which Compose reads the file.
     pub(super) compose: Compose,
     /// Environment files by their path below `work`.
@@ -129,7 +132,7 @@ fn rewrite_service(
             *volume = bind;
         }
     }
-    if let Some((_, grace)) = GRACE.iter().find(|(service, _)| *service == name) {
+    if let Some((_, grace)) = GRACE.iter().find(|(service, _)| places.graceful && *service == name) {
         service.insert("stop_grace_period".into(), json!(grace));
     }
     if name == PROXY {

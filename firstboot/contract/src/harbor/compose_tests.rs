@@ -80,6 +80,7 @@ fn places(env: &BTreeMap<String, String>) -> Places<'_> {
         jobservice: true,
         database: false,
         redis: false,
+        graceful: false,
         compose: Compose::V2,
         env,
     }
@@ -123,6 +124,7 @@ fn a_node_of_a_cluster() {
         assert_eq!(file["services"][service]["logging"], logging, "{service}");
     }
     assert_eq!(file["services"]["proxy"]["depends_on"], json!(["registry"]));
+    assert_eq!(file["services"]["jobservice"].get("stop_grace_period"), None, "it does not hear the signal");
     assert_eq!(file["services"]["proxy"]["ports"], json!(["8070:80"]));
     assert_eq!(
         binds(file, "registry"),

@@ -211,6 +211,7 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         jobservice: config.harbor.jobservice,
         database: config.database.is_bundled(),
         redis: config.redis.is_bundled(),
+        graceful: inputs.version.generation() == Some(Generation::Yml),
         compose: inputs.compose,
         env: &rendered.env,
     };
