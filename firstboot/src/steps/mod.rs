@@ -72,7 +72,8 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
     })?;
     let digest = runner.step("configure", |_| {
         let settings = host.read(Path::new(&format!("{data}/config/config.json"))).map(|content| content.bytes).ok();
-        let cluster = Cluster { shared: &shared, reset: harbor::must_reset(&config, settings.as_deref()) };
+        let cluster =
+            Cluster { shared: &shared, reset: harbor::must_reset(&config, &bundle.version, settings.as_deref()) };
         configure::apply(host, &config, &bundle, &secrets, &cluster, &data)
     })?;
     runner.step("start", |_| start::harbor(host, &digest))?;

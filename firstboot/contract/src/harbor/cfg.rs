@@ -1,29 +1,31 @@
 //! Generation `cfg` (Harbor 1.1 to 1.7): what the bundle's `prepare` would render, rendered by us.
 //!
-//! `prepare` itself needs Python 2, makes new secrets at each run, and knows of no external Redis before 1.4. Facts are
-//! from goharbor/harbor at tag v1.1.2, `make/prepare` and `make/common/templates`.
+//! `prepare` itself needs a Python that images no longer have, makes new secrets at each run, and knows of no external Redis
+//! before 1.4. Facts are from goharbor/harbor at the tags v1.1.2, v1.2.2, v1.3.0, v1.4.1, v1.5.4, v1.6.3 and v1.7.8:
+//! `make/prepare`, `make/common/templates`, `make/docker-compose.tpl` and `make/photon`.
 //!
 //! Invariant: pure; secrets appear in the rendered bytes only.
 
-use std::collections::BTreeMap;
+mod redis;
+#[cfg(test)]
+mod tests;
+mod values;
 
-use super::settings;
 use super::template::substitute;
-use super::{Directory, Inputs, Rendered, Version, broken};
+use super::yml::HARBOR;
+use super::{Directory, Inputs, Rendered, RenderedFile, Version, broken};
 use crate::schema::{DatabaseKind, NodeConfig, TlsMode};
 use crate::strict::Mistake;
+use values::Values;
 
 /// What this generation cannot do, whatever the secrets are.
 pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
-    if version.numbers() < (1, 1, 0) || version.numbers() >= (1, 3, 0) {
-        return Err(Mistake::new(format!("Harbor {version}: not in this version of habuild"))
-            .hint("this version configures Harbor 1.1 and 1.2"));
+    let numbers = version.numbers();
+    if !config.harbor.jobservice && numbers >= (1, 5, 0) {
+        return Err(Mistake::new(format!("harbor.jobservice: Harbor {version} needs one on every node"))
+            .hint("leave it out: each core gives its jobs to its own node's job service"));
     }
     let (database, redis) = (config.database.external(), config.redis.external());
-    if database.is_some_and(|database| database.kind != DatabaseKind::Mysql) {
-        let message = format!("database.kind: Harbor {version} keeps its data in MySQL only");
-        return Err(Mistake::new(message).hint("write mysql"));
-    }
     let guards = [("database.tls", database.map(|d| d.tls)), ("redis.tls", redis.map(|redis| redis.tls))];
     for (key, tls) in guards {
         if tls.is_some_and(|tls| tls != TlsMode::Off) {
@@ -31,94 +33,149 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
                 .hint("write off, and keep the network between them closed"));
         }
     }
-    if redis.is_some_and(|redis| !redis.username.is_empty()) {
-        return Err(
-            Mistake::new(format!("redis.username: Harbor {version} logs in with a password only")).hint("leave it out")
-        );
+    if let Some(database) = database {
+        let (kind, name, word) = if numbers < (1, 6, 0) {
+            (DatabaseKind::Mysql, "MySQL", "mysql")
+        } else {
+            (DatabaseKind::Postgresql, "PostgreSQL", "postgresql")
+        };
+        if database.kind != kind {
+            let message = format!("database.kind: Harbor {version} keeps its data in {name} only");
+            return Err(Mistake::new(message).hint(format!("write {word}")));
+        }
+        if kind == DatabaseKind::Postgresql && database.name != "registry" {
+            let message = format!("database.name: Harbor {version} knows no other database than registry");
+            return Err(Mistake::new(message).hint("leave it out, and call the database registry"));
+        }
+        // It would need brackets in one place, and none in another (v1.6.3 `src/common/dao/pgsql.go`).
+        if kind == DatabaseKind::Postgresql && database.host.contains(':') {
+            let message = format!("database.host: Harbor {version} cannot be given an IPv6 address");
+            return Err(Mistake::new(message).hint("give the server's name"));
+        }
+    }
+    if let Some(redis) = redis {
+        if !redis.username.is_empty() {
+            return Err(Mistake::new(format!("redis.username: Harbor {version} logs in with a password only"))
+                .hint("leave it out"));
+        }
+        if redis.db != 0 && numbers >= (1, 6, 0) {
+            let message = format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set");
+            return Err(Mistake::new(message).hint("leave it out; give each cluster a Redis of its own"));
+        }
     }
     Ok(())
 }
 
 /// Renders everything below the node's configuration directory but the compose file.
 pub(super) fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
-    let Inputs { config, cluster, .. } = inputs;
-    let cfg = (inputs.file)("harbor.cfg")?;
-    let values = values(inputs, settings::merged(&cfg, inputs)?)?;
-    let values: BTreeMap<&str, String> = values.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    let mut rendered = Rendered::default();
+    let Inputs { cluster, version, .. } = inputs;
+    let numbers = version.numbers();
+    let values = Values::make(inputs)?;
     let template = |name: &str| -> Result<String, Mistake> {
         let path = format!("common/templates/{name}");
         let text = (inputs.file)(&path)?;
-        substitute(&text, &values).map_err(|what| broken(&path, &what))
+        substitute(&text, &values.of(name)).map_err(|what| broken(&path, &what))
     };
-    for name in ["jobservice/app.conf", "ui/app.conf"] {
-        let text = (inputs.file)(&format!("common/templates/{name}"))?;
-        rendered.add(&format!("common/config/{name}"), text, 0o644);
+    let mut rendered = Rendered::default();
+    let work = inputs.directories.work;
+    // From 1.3 on Harbor's processes are no longer root. Their containers gave them most of these files at each start up to
+    // 1.5, by themselves; from 1.7 on root in them can no longer read what is not its own.
+    let (owner, shown) = if numbers < (1, 3, 0) { ((0, 0), 0o644) } else { (HARBOR, 0o640) };
+    let mut add = |path: &str, text: String, mode: u32| {
+        rendered.files.insert(path.to_owned(), RenderedFile { text, mode, owner });
+    };
+    let core = Values::core(version);
+    // Before 1.5 the job service has no more settings than the core, and its Redis came with 1.5 too.
+    let jobs_are_configured = numbers >= (1, 5, 0);
+    let mut copied = vec![format!("{core}/app.conf")];
+    if !jobs_are_configured {
+        copied.push("jobservice/app.conf".into());
     }
-    rendered.add("common/config/registry/config.yml", template("registry/config.yml")?, 0o644);
-    rendered.add("common/config/registry/root.crt", cluster.root_crt.to_owned(), 0o644);
-    rendered.add("common/config/ui/private_key.pem", cluster.private_key.to_owned(), 0o600);
-    rendered.add("secretkey", cluster.secretkey.to_owned(), 0o600);
-    let nginx = if config.tls.is_some() { "nginx/nginx.https.conf" } else { "nginx/nginx.http.conf" };
-    rendered.add("common/config/nginx/nginx.conf", template(nginx)?, 0o644);
-    if config.tls.is_some() {
+    // 1.6 has its templates, but no such service.
+    if numbers >= (1, 7, 0) {
+        copied.push("registryctl/config.yml".into());
+    }
+    for name in copied {
+        let text = (inputs.file)(&format!("common/templates/{name}"))?;
+        add(&format!("common/config/{name}"), text, 0o644);
+    }
+    // 1.4 and 1.5 have a `config_ha.yml` too, which keeps the registry's cache in Redis. It has no place for a password, gives
+    // Redis ten milliseconds, and outlives a garbage collection, which the cache of a process does not.
+    add("common/config/registry/config.yml", template("registry/config.yml")?, shown);
+    if jobs_are_configured {
+        add("common/config/jobservice/config.yml", template("jobservice/config.yml")?, shown);
+    }
+    let secret = if numbers < (1, 3, 0) { 0o644 } else { 0o600 };
+    add("common/config/registry/root.crt", cluster.root_crt.to_owned(), secret);
+    add(&format!("common/config/{core}/private_key.pem"), cluster.private_key.to_owned(), 0o600);
+    add("secretkey", cluster.secretkey.to_owned(), 0o600);
+    nginx(inputs, &template, &mut rendered)?;
+    if numbers >= (1, 3, 0) {
+        let path = format!("{work}/common/config/{core}/certificates");
+        rendered.directories.push(Directory { path, mode: 0o755, owner: HARBOR });
+    }
+    if numbers >= (1, 6, 0) {
+        // Bound whether it is there or not; the registry appends it to the authorities that it trusts.
+        rendered.add("common/config/custom-ca-bundle.crt", String::new(), 0o644);
+    }
+    environments(inputs, &template, &mut rendered)?;
+    Ok(rendered)
+}
+
+type Template<'t> = &'t dyn Fn(&str) -> Result<String, Mistake>;
+
+/// The proxy's files are root's in every version: its container reads them as root.
+fn nginx(inputs: &Inputs<'_>, template: Template<'_>, rendered: &mut Rendered) -> Result<(), Mistake> {
+    let name = if inputs.config.tls.is_some() { "nginx/nginx.https.conf" } else { "nginx/nginx.http.conf" };
+    rendered.add("common/config/nginx/nginx.conf", template(name)?, 0o644);
+    if inputs.config.tls.is_some() {
         rendered.add("common/config/nginx/cert/server.crt", inputs.need("tls.certificate")?, 0o644);
         rendered.add("common/config/nginx/cert/server.key", inputs.need("tls.key")?, 0o600);
     }
     // nginx.conf includes what lies there; `prepare` makes it too.
     let conf_d = format!("{}/common/config/nginx/conf.d", inputs.directories.work);
     rendered.directories.push(Directory::plain(conf_d));
-    let database = Login::of(config);
-    let login = [
-        ("MYSQL_HOST", database.host.to_owned()),
-        ("MYSQL_PORT", database.port.to_string()),
-        ("MYSQL_USR", database.user.to_owned()),
-        ("MYSQL_DATABASE", database.name.to_owned()),
-        ("RESET", inputs.reset.to_string()),
-    ];
-    let adminserver = with_values(&template("adminserver/env")?, &login);
-    rendered.env.insert("common/config/adminserver/env".into(), adminserver);
-    if config.database.is_bundled() {
-        rendered.env.insert("common/config/db/env".into(), template("db/env")?);
-    }
-    // Without it, this generation keeps sessions in the core's memory: it brings no Redis.
-    let redis = redis_url(inputs)?.map(|url| ("_REDIS_URL", url));
-    rendered.env.insert("common/config/ui/env".into(), with_values(&template("ui/env")?, redis.as_slice()));
-    rendered.env.insert("common/config/jobservice/env".into(), template("jobservice/env")?);
-    Ok(rendered)
+    Ok(())
 }
 
-/// The template's variables.
-fn values(inputs: &Inputs<'_>, settings: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Mistake> {
-    let mut values = settings;
-    // Two variables have other names than their keys; what harbor.cfg may leave out is empty.
-    for (variable, key) in [
-        ("email_host", "email_server"),
-        ("email_port", "email_server_port"),
-        ("email_usr", "email_username"),
-        ("email_pwd", "email_password"),
-        ("ldap_searchdn", "ldap_searchdn"),
-        ("ldap_search_pwd", "ldap_search_pwd"),
-        ("ldap_filter", "ldap_filter"),
-        ("admiral_url", "admiral_url"),
-    ] {
-        let value = values.get(key).cloned().unwrap_or_default();
-        values.insert(variable.to_owned(), value);
+/// What the services get as their environment.
+fn environments(inputs: &Inputs<'_>, template: Template<'_>, rendered: &mut Rendered) -> Result<(), Mistake> {
+    let Inputs { config, version, .. } = inputs;
+    let numbers = version.numbers();
+    let mut add = |name: &str, values: &[(&str, String)]| -> Result<(), Mistake> {
+        let text = with_values(&template(name)?, values);
+        rendered.env.insert(format!("common/config/{name}"), text);
+        Ok(())
+    };
+    let mut login = Vec::new();
+    if numbers < (1, 6, 0) {
+        let database = Login::of(config, version);
+        login.extend([
+            ("MYSQL_HOST", database.host()),
+            ("MYSQL_PORT", database.port.to_string()),
+            ("MYSQL_USR", database.user.to_owned()),
+            ("MYSQL_DATABASE", database.name.to_owned()),
+            ("RESET", (inputs.reset && numbers < SETTINGS_IN_DATABASE).to_string()),
+        ]);
     }
-    let own = [
-        ("ui_url", inputs.config.harbor.external_url.to_string()),
-        ("harbor_admin_password", inputs.need("harbor.admin_password")?),
-        ("db_password", inputs.need("database.password")?),
-        ("ui_secret", inputs.cluster.core_secret.to_owned()),
-        ("jobservice_secret", inputs.cluster.jobservice_secret.to_owned()),
-        ("with_notary", "False".to_owned()),
-        ("with_clair", "False".to_owned()),
-        ("ssl_cert", "/etc/nginx/cert/server.crt".to_owned()),
-        ("ssl_cert_key", "/etc/nginx/cert/server.key".to_owned()),
-    ];
-    values.extend(own.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    Ok(values)
+    add("adminserver/env", &login)?;
+    if config.database.is_bundled() {
+        add("db/env", &[])?;
+    }
+    // Without it, sessions are in the core's memory up to 1.4: there is no Redis in the bundle. From 1.4 on the template names
+    // it by itself.
+    let sessions = if numbers < (1, 4, 0) { redis::sessions(inputs)?.map(|url| ("_REDIS_URL", url)) } else { None };
+    add(&format!("{}/env", Values::core(version)), sessions.as_slice())?;
+    add("jobservice/env", &[])?;
+    if numbers >= (1, 7, 0) {
+        add("registryctl/env", &[])?;
+    }
+    Ok(())
 }
+
+/// The first version whose administration server keeps settings in the database (`CFG_DRIVER`, v1.4.1
+/// `src/adminserver/systemcfg/systemcfg.go`), and no longer in `config.json` on the share.
+const SETTINGS_IN_DATABASE: (u32, u32, u32) = (1, 4, 0);
 
 /// Where Harbor finds its database.
 #[derive(Debug)]
@@ -130,29 +187,26 @@ struct Login<'l> {
 }
 
 impl<'l> Login<'l> {
-    fn of(config: &'l NodeConfig) -> Self {
+    fn of(config: &'l NodeConfig, version: &Version) -> Self {
         match config.database.external() {
             Some(database) => {
                 Self { host: &database.host, port: database.port, user: &database.user, name: &database.name }
             }
-            // The service's name in the bundle's compose file, and what its image makes (make/common/db at v1.1.2).
-            None => Self { host: "mysql", port: 3306, user: "root", name: "registry" },
+            // The service's name in the bundle's compose file, and what its image makes (make/common/db at v1.1.2,
+            // make/photon/db at v1.6.3).
+            None if version.numbers() < (1, 6, 0) => Self { host: "mysql", port: 3306, user: "root", name: "registry" },
+            None => Self { host: "postgresql", port: 5432, user: "postgres", name: "registry" },
         }
+    }
+
+    fn host(&self) -> String {
+        bracketed(self.host)
     }
 }
 
-/// `HOST:PORT,POOL,PASSWORD,DB`, as the web framework's session store splits it: at commas. Nothing without a Redis.
-fn redis_url(inputs: &Inputs<'_>) -> Result<Option<String>, Mistake> {
-    let Some(redis) = inputs.config.redis.external() else { return Ok(None) };
-    let password = match &redis.password {
-        Some(_) => inputs.need("redis.password")?,
-        None => String::new(),
-    };
-    if password.contains(',') {
-        return Err(Mistake::new("redis.password: holds a comma, at which this version of Harbor would cut it")
-            .hint("give Redis a password without commas"));
-    }
-    Ok(Some(format!("{}:{},100,{password},{}", redis.host, redis.port, redis.db)))
+/// A name or address as it stands before a colon and a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// An environment file with these values: in place of those that it has, or at its end.
@@ -175,53 +229,18 @@ fn with_values(text: &str, values: &[(&str, String)]) -> String {
 /// `config` is `config.json`, which the administration server writes in place: a torn one counts as absent, as it does
 /// for Harbor.
 #[must_use]
-pub fn must_reset(config: &NodeConfig, settings: Option<&[u8]>) -> bool {
+pub fn must_reset(config: &NodeConfig, version: &Version, settings: Option<&[u8]>) -> bool {
+    if version.numbers() >= SETTINGS_IN_DATABASE {
+        return false;
+    }
     let Some(settings) = settings.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).ok()) else {
         return false;
     };
-    let database = Login::of(config);
+    let database = Login::of(config, version);
     let text = |key: &str| settings.get(key).and_then(serde_json::Value::as_str);
     let port = settings.get("mysql_port").and_then(serde_json::Value::as_f64);
-    text("mysql_host") != Some(database.host)
+    text("mysql_host") != Some(database.host().as_str())
         || port != Some(f64::from(database.port))
         || text("mysql_username") != Some(database.user)
         || text("mysql_database") != Some(database.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn environment_files() {
-        let text = "# c\nMYSQL_HOST=mysql\nRESET=false\nX=1";
-        let values = [("MYSQL_HOST", "db=1".to_owned()), ("NEW", "a b".to_owned())];
-        assert_eq!(with_values(text, &values), "# c\nMYSQL_HOST=db=1\nRESET=false\nX=1\nNEW=a b\n");
-    }
-
-    #[test]
-    fn reset_only_while_the_share_names_another_database() {
-        let text = "version: 1\ncluster: hub\nharbor: {external_url: http://hub.example.com, admin_password: x1}\n\
-                    storage: {local: {path: /srv/share}}\nredis: {host: redis}\n\
-                    database: {kind: mysql, host: db, user: harbor, password: x2, name: registry}\n";
-        let config = crate::schema::parse(text).unwrap();
-        let settings = |host: &str, port: &str| {
-            format!(
-                "{{\"mysql_host\": \"{host}\", \"mysql_port\": {port}, \"mysql_username\": \"harbor\", \
-                 \"mysql_database\": \"registry\", \"auth_mode\": \"db_auth\"}}"
-            )
-        };
-        for (settings, expected) in [
-            (None, false),
-            (Some(String::new()), false),
-            (Some("{\"mysql_host\":".to_owned()), false),
-            (Some(settings("db", "3306")), false),
-            (Some(settings("mysql", "3306")), true),
-            (Some(settings("db", "3307")), true),
-            (Some("{}".to_owned()), true),
-        ] {
-            let bytes = settings.as_ref().map(String::as_bytes);
-            assert_eq!(must_reset(&config, bytes), expected, "{settings:?}");
-        }
-    }
 }

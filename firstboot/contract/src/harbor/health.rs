@@ -25,11 +25,20 @@ const fn sign(path: &'static str, status: u16, shows: &'static str) -> Sign {
 
 const REGISTRY: Sign = sign("/v2/", 401, "the registry");
 
-/// 1.1 has no health endpoint: its start page needs Redis, `repositories/top` the database (v1.1.2, seen running).
+/// 1.1 has no health endpoint: its start page needs Redis, `repositories/top` the database (v1.1.2, seen running; v1.3.0 to
+/// v1.6.3 `src/ui/router.go`).
 const FIRST: [Sign; 4] = [
     sign("/api/systeminfo", 200, "the core service"),
     sign("/api/repositories/top", 200, "the database behind the core service"),
     sign("/", 200, "the sessions, which Redis holds unless it is bundled"),
+    REGISTRY,
+];
+/// In 1.7 the start page is the portal's, which needs nothing. Since 1.5 the core answers nothing without its sessions (v1.5.4
+/// `src/vendor/github.com/astaxie/beego/session/redis`; v1.7.8 `src/core/router.go`).
+const PORTAL: [Sign; 4] = [
+    sign("/api/systeminfo", 200, "the core service, and its sessions in Redis"),
+    sign("/api/repositories/top", 200, "the database behind the core service"),
+    sign("/", 200, "the portal"),
     REGISTRY,
 ];
 const SECOND: [Sign; 3] = [
@@ -47,7 +56,8 @@ const THIRD: [Sign; 3] = [
 #[must_use]
 pub fn signs(version: &Version) -> &'static [Sign] {
     match version.numbers() {
-        (0, ..) | (1, ..=7, _) => &FIRST,
+        (0, ..) | (1, ..=6, _) => &FIRST,
+        (1, 7, _) => &PORTAL,
         (1, ..) => &SECOND,
         _ => &THIRD,
     }
@@ -96,7 +106,10 @@ mod tests {
 
     #[test]
     fn by_version() {
-        let first = |version: &str| signs(&Version::parse(version).unwrap())[0].path;
+        let of = |version: &str| signs(&Version::parse(version).unwrap());
+        let start = |version| of(version).iter().find(|sign| sign.path == "/").unwrap().shows;
+        assert!(start("v1.6.3").contains("Redis") && start("v1.7.0") == "the portal");
+        let first = |version: &str| of(version)[0].path;
         assert_eq!(
             ["v1.1.2", "v1.7.8", "v1.8.6", "v1.10.19", "v2.0.0", "v2.15.2"].map(first),
             [

@@ -2,7 +2,8 @@
 
 use super::Version;
 
-/// A path that answers 200 as soon as the core serves. It asks neither database nor Redis.
+/// A path that answers 200 as soon as the core serves. It does not ask the database. From 1.5 to 1.7 it needs the sessions, as
+/// every path of the core's does, and so Redis (v1.5.4 `src/vendor/github.com/astaxie/beego/session/redis`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ping {
     /// The core's service in the compose file.
@@ -13,8 +14,8 @@ pub struct Ping {
     pub path: &'static str,
 }
 
-/// The core's ping; none before 1.5, which answers 500 there (goharbor/harbor v1.1.2, seen running; v1.5.4
-/// `src/ui/router.go`; v2.0.0 `src/server/v2.0/route`).
+/// The core's ping; none before 1.5, which answers 500 there (goharbor/harbor v1.1.2, seen running; v1.5.4 and
+/// v1.6.3 `src/ui/router.go`; v1.7.8 `src/core/router.go`; v2.0.0 `src/server/v2.0/route`).
 ///
 /// From 1.8 on the job service asks the core for its configuration once at its start, and ends when it is not answered
 /// (v2.15.2 `src/jobservice/main.go`): so it is started behind this. Where it is not, it is no worse to wait.
