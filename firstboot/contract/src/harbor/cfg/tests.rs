@@ -84,7 +84,7 @@ fn rendered_with(version: &str, config: &NodeConfig, password: &str, reset: bool
             csrf_key: "",
         },
         reset,
-        directories: Directories { work: "/work", local: "/local", shared: "/share" },
+        directories: Directories { work: "/node", local: "/local", shared: "/share" },
         compose: Compose::V2,
         prepared: None,
     })
@@ -233,10 +233,10 @@ fn owners_and_directories() {
     for path in ["secretkey", "common/config/ui/private_key.pem", "common/config/nginx/cert/server.key"] {
         assert_eq!(third.files[path].mode, 0o600, "{path}");
     }
-    assert_eq!(third.directories[1].path, "/work/common/config/ui/certificates");
+    assert_eq!(third.directories[1].path, "/node/common/config/ui/certificates");
     let last = rendered("v1.7.8", BUNDLED);
     assert_eq!(last.files["common/config/jobservice/config.yml"].mode, 0o640);
-    assert_eq!(last.directories[1].path, "/work/common/config/core/certificates");
+    assert_eq!(last.directories[1].path, "/node/common/config/core/certificates");
 }
 
 fn limit(version: &str, services: &str, more: &str) -> String {
