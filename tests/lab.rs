@@ -35,7 +35,8 @@ const SHARE: &str = "/apps/harbor";
 fn two_nodes_of_one_cluster() {
     match std::env::var("HABUILD_LAB_HARBOR").as_deref() {
         Ok("2") => second::two_nodes(),
-        _ => two_nodes_of_the_first(),
+        Ok("1") | Err(_) => two_nodes_of_the_first(),
+        Ok(other) => panic!("HABUILD_LAB_HARBOR is {other}, not 1 or 2"),
     }
 }
 

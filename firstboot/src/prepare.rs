@@ -9,7 +9,7 @@
 use std::io;
 use std::path::Path;
 
-use contract::harbor::{COMPOSE_FILE, PrepareFile, Prepared, PreparedFile, broken};
+use contract::harbor::{COMPOSE_FILE, PrepareFile, Prepared, RenderedFile, broken};
 
 use crate::bundle::Bundle;
 use crate::host::Host;
@@ -37,7 +37,7 @@ const READ_ONCE: [&str; 3] = ["input", "data", "hostfs"];
 
 /// What `prepare` writes for these files: from the last run, if that had the same, else from a new one.
 pub(crate) fn run(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result<Prepared, Trouble> {
-    let failed = |error: io::Error| Trouble::passing(format!("{PLACE}: {error}"));
+    let failed = |error: io::Error| Trouble::passing(format!("{PLACE}, where the bundle's prepare runs: {error}"));
     let mut text = format!("{}\n{}\n", bundle.version, bundle.prepare.as_deref().unwrap_or_default());
     for file in files {
         text += &format!("{} {}\n", file.path, sha256(file.text.as_bytes()));
@@ -49,13 +49,17 @@ pub(crate) fn run(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result
         note(host, NOTE, &digest)?;
     }
     READ_ONCE.iter().try_for_each(|name| host.remove_tree(&Path::new(PLACE).join(name))).map_err(failed)?;
-    written(host).map_err(failed)
+    written(host).map_err(|error| {
+        // What cannot be read again is made again by the next attempt.
+        let _ = host.remove(Path::new(NOTE));
+        failed(error)
+    })
 }
 
 fn run_anew(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result<(), Trouble> {
     let failed = |error: io::Error| Trouble::passing(format!("{PLACE}: {error}"));
     let image =
-        bundle.prepare.as_deref().ok_or_else(|| broken("its image archive", "holds no image goharbor/prepare"))?;
+        bundle.prepare.as_deref().ok_or_else(|| broken("the image archive", "holds no image goharbor/prepare"))?;
     host.remove_tree(Path::new(PLACE)).map_err(failed)?;
     host.make_private_directory(Path::new(PLACE)).map_err(failed)?;
     for (name, _) in SEEN {
@@ -76,7 +80,8 @@ fn run_anew(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result<(), T
             Trouble::lasting(format!("the bundle's prepare refuses its harbor.yml: {}", error.said()))
                 .hint("harbor.settings in the node config is where most of it comes from")
         }
-        _ => Trouble::passing(format!("the bundle's prepare does not run: {error}")),
+        _ => Trouble::passing(format!("the bundle's prepare does not run: {error}"))
+            .hint("is Docker up, and its image there? systemctl status docker; habuild-firstboot check --images"),
     })
 }
 
@@ -87,15 +92,15 @@ fn written(host: &Host) -> io::Result<Prepared> {
         let (mode, owner) = host.mode_and_owner(Path::new(&from))?;
         let text = String::from_utf8(host.read(Path::new(&from))?.bytes);
         let text = text.map_err(|_| io::Error::other(format!("{called} is not UTF-8")))?;
-        prepared.files.insert(called, PreparedFile { text, mode, owner });
+        prepared.files.insert(called, RenderedFile { text, mode, owner });
         Ok(())
     };
     take(format!("{PLACE}/compose_location/{COMPOSE_FILE}"), COMPOSE_FILE.to_owned())?;
     let config = format!("{PLACE}/config");
-    for path in host.files_below(Path::new(&config))? {
+    let (directories, files) = host.below_directory(Path::new(&config))?;
+    for path in files {
         take(format!("{config}/{}", path.display()), format!("common/config/{}", path.display()))?;
     }
-    let directories = host.directories_below(Path::new(&config))?;
     prepared.directories = directories.iter().map(|path| format!("common/config/{}", path.display())).collect();
     Ok(prepared)
 }
@@ -139,6 +144,11 @@ mod tests {
         }
         assert_eq!(run("v2.15.2", "one"), first, "what it made new is kept");
         assert!(machine.calls().is_empty());
+        std::fs::remove_file(machine.host.below(&Path::new(PLACE).join("compose_location").join(COMPOSE_FILE)))
+            .unwrap();
+        assert!(super::run(&machine.host, &bundle("v2.15.2"), &[file("one")]).unwrap_err().passing);
+        assert_ne!(run("v2.15.2", "one"), first, "what is damaged is made again");
+        machine.calls();
         assert_ne!(run("v2.15.2", "two"), first);
         assert_ne!(run("v1.10.19", "two"), first);
         assert!(machine.calls().last().unwrap().ends_with("goharbor/prepare:v1.10.19"));

@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -41,6 +41,9 @@ fn healthy() -> u16 {
     });
     port
 }
+
+/// More than any boot takes that comes to its end.
+const LONGEST: Duration = Duration::from_secs(60);
 
 struct Machine {
     root: TempDir,
@@ -106,10 +109,23 @@ impl Machine {
         command
     }
 
+    /// A boot to its end. An agent that waits for what never comes would go on for ever.
+    fn output(&self) -> Output {
+        let begun = Instant::now();
+        let mut child = self.agent().spawn().unwrap();
+        while child.try_wait().unwrap().is_none() && begun.elapsed() < LONGEST {
+            std::thread::yield_now();
+        }
+        let _ = child.kill();
+        let output = child.wait_with_output().unwrap();
+        assert!(begun.elapsed() < LONGEST, "the boot did not end: {}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
     /// A boot whose plug is pulled when its `call`th program has begun.
     fn cut_at_program(&self, call: u32) {
         self.file("plug", &call.to_string());
-        let output = self.agent().output().unwrap();
+        let output = self.output();
         let _ = fs::remove_file(self.at("plug"));
         assert!(output.status.code().is_none_or(|code| code == 0), "{}", report(&output));
     }
@@ -128,7 +144,7 @@ impl Machine {
     /// A boot that nobody disturbs; gives how long it took.
     fn whole(&self) -> Duration {
         let begun = Instant::now();
-        let output = self.agent().output().unwrap();
+        let output = self.output();
         assert!(output.status.success() && text(&output.stderr).contains("habuild: ready"), "{}", report(&output));
         begun.elapsed()
     }
@@ -188,6 +204,7 @@ const PREPARES: &str = "case \"$*\" in run*)
         echo JOBSERVICE_SECRET=$$ >> config/$name/env
     done
     echo CSRF_KEY=$$ >> config/core/env
+    echo ROBOT_SCANNER_NAME_PREFIX=$$ >> config/core/env
     echo \"services: {core: {image: c, env_file: [./common/config/core/env], volumes: ['/data/registry:/storage']}, \
 proxy: {image: p, ports: ['80:8080']}}\" > compose_location/docker-compose.yml
 esac";

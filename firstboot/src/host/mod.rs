@@ -177,25 +177,6 @@ impl Host {
         Ok((metadata.mode() & 0o7777, (metadata.uid(), metadata.gid())))
     }
 
-    /// Every directory below a directory, as paths from it on.
-    pub(crate) fn directories_below(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let top = self.below(path);
-        let (mut found, mut open) = (Vec::new(), vec![top.clone()]);
-        while let Some(directory) = open.pop() {
-            for entry in fs::read_dir(&directory)? {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    open.push(entry.path());
-                    if let Ok(path) = entry.path().strip_prefix(&top) {
-                        found.push(path.to_owned());
-                    }
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
     /// Removes a directory with everything in it; that there is none is no error.
     pub(crate) fn remove_tree(&self, path: &Path) -> io::Result<()> {
         match fs::remove_dir_all(self.below(path)) {
@@ -206,20 +187,29 @@ impl Host {
 
     /// Every file below a directory, as paths from it on; directories are walked, links are not followed.
     pub(crate) fn files_below(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        Ok(self.below_directory(path)?.1)
+    }
+
+    /// Every directory below a directory, and every file, as paths from it on and sorted.
+    pub(crate) fn below_directory(&self, path: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let top = self.below(path);
-        let (mut found, mut open) = (Vec::new(), vec![top.clone()]);
+        let (mut directories, mut files, mut open) = (Vec::new(), Vec::new(), vec![top.clone()]);
         while let Some(directory) = open.pop() {
             for entry in fs::read_dir(&directory)? {
                 let entry = entry?;
+                let path = entry.path();
+                let below = path.strip_prefix(&top).unwrap_or(&path).to_owned();
                 if entry.file_type()?.is_dir() {
-                    open.push(entry.path());
-                } else if let Ok(path) = entry.path().strip_prefix(&top) {
-                    found.push(path.to_owned());
+                    open.push(path);
+                    directories.push(below);
+                } else {
+                    files.push(below);
                 }
             }
         }
-        found.sort();
-        Ok(found)
+        directories.sort();
+        files.sort();
+        Ok((directories, files))
     }
 
     /// Whether a directory has no entry; an absent one has none.

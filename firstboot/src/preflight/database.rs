@@ -52,22 +52,6 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Faul
     }
 }
 
-/// Whether Harbor of a version (such as `v1.1.2`) can use the database of a node config, as far as that tells.
-pub(crate) fn config_fits(harbor: &str, config: &Database, secrets: &Resolved) -> Result<(), String> {
-    let numbers = numbers(harbor)?;
-    match (numbers < (1, 6, 0), config.kind) {
-        (true, DatabaseKind::Mysql) => Ok(()),
-        (true, DatabaseKind::Postgresql) => {
-            Err(format!("Harbor {harbor} needs MySQL or MariaDB, and database.kind is postgresql"))
-        }
-        (false, DatabaseKind::Mysql) => Err(format!("Harbor {harbor} needs PostgreSQL, and database.kind is mysql")),
-        (false, DatabaseKind::Postgresql) => match secrets.get("database.password") {
-            Some(password) => postgres::config_fits(numbers, config, password),
-            None => Err("database.password was not resolved".to_owned()),
-        },
-    }
-}
-
 /// Whether Harbor of a version can use a database of the kind that it needs; says why not.
 pub(crate) fn fits(harbor: &str, config: &Database, state: &DatabaseState) -> Result<Fit, String> {
     match state.kind {

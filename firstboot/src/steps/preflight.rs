@@ -11,6 +11,7 @@ use crate::preflight::{self, Connection, DatabaseState, Fault, Schema};
 use crate::secrets::Resolved;
 use crate::share::Used;
 use crate::trouble::Trouble;
+use contract::harbor;
 use contract::schema::{self, DatabaseKind, NodeConfig, Redis, Service};
 
 /// What was found out about the database.
@@ -77,9 +78,10 @@ fn check_database(
     bundle: &Bundle,
     doubts: &mut Vec<String>,
 ) -> Result<DatabaseState, Trouble> {
-    let harbor = bundle.version.as_str();
+    let named = bundle.version.as_str();
     let said = |what: String| format!("database {}:{}: {what}", database.host, database.port);
-    preflight::config_fits(harbor, database, secrets).map_err(|what| Trouble::lasting(said(what)))?;
+    // Before a login that would say nothing of it.
+    harbor::check_database_password(&bundle.version, secrets.need("database.password")?)?;
     let mut connection = preflight::connect(host, database, secrets, Patience::default()).map_err(told)?;
     let mut state = preflight::inspect(&mut connection).map_err(told)?;
     // From 1.6 on core makes its tables itself.
@@ -88,7 +90,7 @@ fn check_database(
         && database.initialise
     {
         let script = host.read(&Path::new(DIRECTORY).join(SCRIPT)).map_err(|_| {
-            Trouble::lasting(format!("database.initialise: Harbor {harbor} brings no schema script"))
+            Trouble::lasting(format!("database.initialise: Harbor {named} brings no schema script"))
                 .hint("load the schema by hand: it is registry.sql in the image harbor-db")
         })?;
         let text = String::from_utf8_lossy(&script.bytes).into_owned();
@@ -99,7 +101,7 @@ fn check_database(
     }
     // A database of MySQL's without tables may be about to get them.
     let passing = state.kind == DatabaseKind::Mysql && state.schema == Schema::Empty;
-    let fit = preflight::fits(harbor, database, &state).map_err(|what| match passing {
+    let fit = preflight::fits(named, database, &state).map_err(|what| match passing {
         true => Trouble::passing(said(what)),
         false => Trouble::lasting(said(what)),
     })?;

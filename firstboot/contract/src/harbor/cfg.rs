@@ -14,7 +14,7 @@ mod values;
 use super::template::substitute;
 use super::yml::HARBOR;
 use super::{Directory, Inputs, Rendered, RenderedFile, Version, broken};
-use crate::schema::{DatabaseKind, NodeConfig, TlsMode};
+use crate::schema::{NodeConfig, TlsMode};
 use crate::strict::Mistake;
 use values::Values;
 
@@ -33,22 +33,13 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
                 .hint("write off, and keep the network between them closed"));
         }
     }
-    if let Some(database) = database {
-        let (kind, name, word) = if numbers < (1, 6, 0) {
-            (DatabaseKind::Mysql, "MySQL", "mysql")
-        } else {
-            (DatabaseKind::Postgresql, "PostgreSQL", "postgresql")
-        };
-        if database.kind != kind {
-            let message = format!("database.kind: Harbor {version} keeps its data in {name} only");
-            return Err(Mistake::new(message).hint(format!("write {word}")));
-        }
-        if kind == DatabaseKind::Postgresql && database.name != "registry" {
+    if let Some(database) = database.filter(|_| numbers >= (1, 6, 0)) {
+        if database.name != "registry" {
             let message = format!("database.name: Harbor {version} knows no other database than registry");
             return Err(Mistake::new(message).hint("leave it out, and call the database registry"));
         }
         // It would need brackets in one place, and none in another (v1.6.3 `src/common/dao/pgsql.go`).
-        if kind == DatabaseKind::Postgresql && database.host.contains(':') {
+        if database.host.contains(':') {
             let message = format!("database.host: Harbor {version} cannot be given an IPv6 address");
             return Err(Mistake::new(message).hint("give the server's name"));
         }

@@ -8,6 +8,7 @@ mod compose;
 mod health;
 mod images;
 mod members;
+mod passwords;
 mod ping;
 mod record;
 mod settings;
@@ -23,13 +24,14 @@ pub use compose::{Compose, container, start_order};
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
+pub use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use version::{Generation, Version};
-pub use yml::{PrepareFile, Prepared, PreparedFile, prepare_files};
+pub use yml::{PrepareFile, Prepared, prepare_files};
 
-use crate::schema::NodeConfig;
-use crate::strict::Mistake;
+use crate::schema::{DatabaseKind, NodeConfig};
+use crate::strict::{Mistake, nearest};
 
 /// Harbor's compose file in a bundle, and in what is rendered.
 pub const COMPOSE_FILE: &str = "docker-compose.yml";
@@ -98,13 +100,23 @@ impl fmt::Debug for Inputs<'_> {
 }
 
 impl Inputs<'_> {
+    /// A key of `harbor.settings` that this version has not got; `file` of the bundle lists those that it has.
+    fn no_such<'k>(&self, key: &str, known: impl Iterator<Item = &'k str>, file: &str) -> Mistake {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", self.version));
+        match nearest(name, known) {
+            Some(near) => mistake.hint(format!("did you mean {near:?}?")),
+            None => mistake.hint(format!("{file} in the bundle lists those that there are")),
+        }
+    }
+
     /// The secret of a key that the node config cannot do without.
     fn need(&self, key: &str) -> Result<String, Mistake> {
         (self.secret)(key).ok_or_else(|| Mistake::new(format!("{key}: is not among the secrets of this boot")))
     }
 }
 
-/// A file to be written.
+/// A file to be written, or one that the bundle's `prepare` wrote.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RenderedFile {
     /// Its content.
@@ -171,7 +183,7 @@ impl fmt::Debug for Rendered {
 }
 
 impl Rendered {
-    /// A file of root's.
+    /// Adds a file of root's.
     fn add(&mut self, path: &str, text: String, mode: u32) {
         self.files.insert(path.to_owned(), RenderedFile { text, mode, owner: (0, 0) });
     }
@@ -182,6 +194,15 @@ impl Rendered {
 /// # Errors
 /// The key of the node config, and what this version has instead.
 pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+    let (kind, name, word) = if version.numbers() < (1, 6, 0) {
+        (DatabaseKind::Mysql, "MySQL", "mysql")
+    } else {
+        (DatabaseKind::Postgresql, "PostgreSQL", "postgresql")
+    };
+    if config.database.external().is_some_and(|database| database.kind != kind) {
+        let message = format!("database.kind: Harbor {version} keeps its data in {name} only");
+        return Err(Mistake::new(message).hint(format!("write {word}")));
+    }
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Inputs;
 use crate::schema::Setting;
-use crate::strict::{Mistake, nearest};
+use crate::strict::Mistake;
 
 /// What the node does otherwise, or not yet, and why.
 const REFUSED: [(&str, &str); 9] = [
@@ -76,11 +76,7 @@ pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, 
             return Err(Mistake::new(format!("{key}: cannot be set")).hint(why));
         }
         if !known.contains(name) {
-            let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", inputs.version));
-            return Err(match nearest(name, known.iter().map(String::as_str)) {
-                Some(near) => mistake.hint(format!("did you mean {near:?}?")),
-                None => mistake.hint("harbor.cfg in the bundle lists those that there are"),
-            });
+            return Err(inputs.no_such(&key, known.iter().map(String::as_str), "harbor.cfg"));
         }
         let value = match setting {
             Setting::Plain(text) | Setting::Quoted(text) => text.clone(),

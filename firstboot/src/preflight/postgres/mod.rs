@@ -17,10 +17,7 @@ use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::{backend, frontend};
 
 use self::refusal::Refusal;
-pub(super) use self::{
-    inspect::inspect,
-    schemas::{config_fits, fits},
-};
+pub(super) use self::{inspect::inspect, schemas::fits};
 use super::{Fault, Secret, Service};
 use crate::host::dial::{Failure, Wire};
 

@@ -5,7 +5,6 @@ use contract::schema::Database;
 
 use super::login::SCRAM;
 use super::refusal::name;
-use crate::secrets::Secret;
 
 type Version = (u32, u32, u32);
 
@@ -26,36 +25,6 @@ const LACKS: (Version, i64) = ((2, 2, 0), 41);
 
 /// The newest tag of each minor version that may get another.
 const NEWEST: [Version; 3] = [(2, 13, 5), (2, 14, 4), (2, 15, 2)];
-
-/// What the node config alone tells of a database of PostgreSQL's.
-///
-/// The driver's connection string is `key=value` without quotes in every version, and up to 1.8 the migration's is a
-/// URL without escapes (`src/common/dao/pgsql.go`; lib/pq up to 2.4, pgx from 2.5 on).
-pub(in crate::preflight) fn config_fits(harbor: Version, config: &Database, password: &Secret) -> Result<(), String> {
-    let text = password.expose();
-    let unlike = |what: &str| Err(format!("database.password {what}: give user {} another", config.user));
-    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return unlike("holds a space, which Harbor cannot hand on");
-    }
-    if text.starts_with('\'') {
-        return unlike("begins with a quote, which Harbor cannot hand on");
-    }
-    let backslash = if harbor < (2, 5, 0) {
-        text.contains('\\')
-    } else {
-        text.contains(r"\\") || text.contains(r"\'") || text.ends_with('\\')
-    };
-    if backslash {
-        return unlike("holds a backslash, which Harbor cannot hand on");
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=@".contains(c);
-    if harbor < (1, 9, 0) && !text.chars().all(plain) {
-        return unlike(
-            "holds a character that Harbor up to 1.8 cannot put into a URL (letters, digits and - . _ are safe)",
-        );
-    }
-    Ok(())
-}
 
 /// Whether a Harbor can use a database; says why not.
 pub(in crate::preflight) fn fits(

@@ -237,29 +237,6 @@ fn tables_of_others(server: &Server) {
 }
 
 #[test]
-fn the_kind_must_be_what_harbor_needs() {
-    let fits = |harbor: &str, kind: &str| {
-        let (config, secrets) = config_of(kind, "host: db, user: harbor, password: s3cret", "host: x");
-        config_fits(harbor, config.database.external().unwrap(), &secrets)
-    };
-    for (harbor, kind, words) in [
-        ("v1.5.4", "mysql", None),
-        ("v1.6.0", "postgresql", None),
-        ("v2.15.2-stand-in", "postgresql", None),
-        ("v1.5.4", "postgresql", Some("Harbor v1.5.4 needs MySQL or MariaDB, and database.kind is postgresql")),
-        ("v1.6.0", "mysql", Some("Harbor v1.6.0 needs PostgreSQL, and database.kind is mysql")),
-        ("latest", "mysql", Some("which database it needs is not known")),
-    ] {
-        let outcome = fits(harbor, kind);
-        assert!(
-            outcome.as_ref().err().is_none_or(|said| words.is_some_and(|words| said.contains(words))),
-            "{outcome:?}"
-        );
-        assert_eq!(outcome.is_ok(), words.is_none(), "{harbor} {kind}");
-    }
-}
-
-#[test]
 fn a_replica_is_told() {
     let server = Server::postgres(tempfile::tempdir().unwrap(), HBA, &["hot_standby=on"]);
     let outcome = Login::admin(&server, "postgres").look();

@@ -3,7 +3,7 @@
 //! Facts are from goharbor/harbor at the tags v1.1.2 to v1.7.8: `make/prepare`, `make/common/templates`,
 //! `src/jobservice/config` and beego's session store.
 
-use super::super::Inputs;
+use super::super::{Inputs, check_redis_password};
 use super::bracketed;
 use crate::schema::Redis;
 use crate::strict::Mistake;
@@ -80,20 +80,6 @@ fn password(redis: &Redis, inputs: &Inputs<'_>) -> Result<String, Mistake> {
         return Ok(String::new());
     }
     let password = inputs.need("redis.password")?;
-    let version = inputs.version;
-    if version.numbers() < (1, 5, 0) {
-        if password.contains(',') {
-            let message = format!("redis.password: holds a comma, at which Harbor {version} would cut it");
-            return Err(Mistake::new(message).hint("give Redis a password without commas"));
-        }
-        return Ok(password);
-    }
-    // A part of URLs since 1.5, and of YAML since 1.6, never quoted.
-    if !password.chars().all(|c| c.is_ascii_alphanumeric() || "-._~$+;=".contains(c)) {
-        let message = format!(
-            "redis.password: holds a comma, a blank or another sign at which Harbor {version} would cut or misread it"
-        );
-        return Err(Mistake::new(message).hint("give Redis a password of letters, digits and - . _ ~"));
-    }
+    check_redis_password(inputs.version, &password)?;
     Ok(password)
 }

@@ -241,7 +241,7 @@ fn owners_and_directories() {
 
 fn limit(version: &str, services: &str, more: &str) -> String {
     let version = Version::parse(version).unwrap();
-    limits(&node(services, more), &version).map_or_else(|mistake| mistake.message, |()| String::new())
+    crate::harbor::limits(&node(services, more), &version).map_or_else(|mistake| mistake.message, |()| String::new())
 }
 
 #[test]

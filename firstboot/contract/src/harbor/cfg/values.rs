@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Inputs, Version, settings};
+use super::super::{Inputs, Version, check_database_password, settings};
 use super::{Login, redis};
 use crate::strict::Mistake;
 
@@ -70,6 +70,8 @@ fn own(inputs: &Inputs<'_>) -> Result<Vec<(&'static str, String)>, Mistake> {
     let public = inputs.config.harbor.external_url.to_string();
     let internal = format!("http://{core}:8080");
     let login = Login::of(inputs.config, version);
+    let database_password = inputs.need("database.password")?;
+    check_database_password(version, &database_password)?;
     let own = [
         // The address for clients until 1.4, the one for the other services since.
         ("ui_url", if version.numbers() < (1, 5, 0) { public.clone() } else { internal.clone() }),
@@ -96,7 +98,7 @@ fn own(inputs: &Inputs<'_>) -> Result<Vec<(&'static str, String)>, Mistake> {
         ("db_host", login.host()),
         ("db_port", login.port.to_string()),
         ("db_user", login.user.to_owned()),
-        ("db_password", database_password(inputs)?),
+        ("db_password", database_password),
         ("harbor_admin_password", inputs.need("harbor.admin_password")?),
         ("ui_secret", cluster.core_secret.to_owned()),
         ("core_secret", cluster.core_secret.to_owned()),
@@ -105,19 +107,4 @@ fn own(inputs: &Inputs<'_>) -> Result<Vec<(&'static str, String)>, Mistake> {
         ("ssl_cert_key", "/etc/nginx/cert/server.key".to_owned()),
     ];
     Ok(own.into())
-}
-
-/// From 1.6 on it becomes a part of a URL, for the migration, and of a text of `key=value` pairs, both unquoted (v1.6.3
-/// `src/common/dao/pgsql.go`). MySQL's driver finds the password between the first colon and the last at sign.
-fn database_password(inputs: &Inputs<'_>) -> Result<String, Mistake> {
-    let password = inputs.need("database.password")?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c);
-    if inputs.version.numbers() >= (1, 6, 0) && (!password.chars().all(plain) || password.starts_with('\'')) {
-        let message = format!(
-            "database.password: holds a blank or another sign at which Harbor {} would cut or misread it",
-            inputs.version
-        );
-        return Err(Mistake::new(message).hint("give the database's user a password of letters, digits and - . _ ~"));
-    }
-    Ok(password)
 }

@@ -16,8 +16,8 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use super::{Inputs, Rendered, RenderedFile, Version, broken};
-use crate::schema::{Database, DatabaseKind, NodeConfig, Redis, TlsMode};
+use super::{Inputs, Rendered, RenderedFile, Version, broken, check_database_password, check_redis_password};
+use crate::schema::{Database, NodeConfig, Redis, TlsMode};
 use crate::strict::Mistake;
 
 /// Whom Harbor's processes run as from 1.3 on.
@@ -29,28 +29,11 @@ const CERTIFICATE: &str = "/data/secret/cert/server.crt";
 /// And its key.
 const KEY: &str = "/data/secret/cert/server.key";
 
-/// A file that `prepare` wrote.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PreparedFile {
-    /// Its content.
-    pub text: String,
-    /// Its permissions.
-    pub mode: u32,
-    /// User and group.
-    pub owner: (u32, u32),
-}
-
-impl fmt::Debug for PreparedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PreparedFile(hidden, {:o}, {:?})", self.mode, self.owner)
-    }
-}
-
 /// What the bundle's `prepare` wrote for a `harbor.yml`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Prepared {
     /// Files by their path below the directory that it ran in: `docker-compose.yml`, `common/config/core/env`, …
-    pub files: BTreeMap<String, PreparedFile>,
+    pub files: BTreeMap<String, RenderedFile>,
     /// Directories, by the same paths; some of them are empty, and bound all the same.
     pub directories: Vec<String>,
 }
@@ -76,15 +59,9 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
         return Err(Mistake::new(format!("harbor.jobservice: Harbor {version} needs one on every node"))
             .hint("leave it out: each core gives its jobs to its own node's job service"));
     }
-    if let Some(database) = config.database.external() {
-        if database.kind != DatabaseKind::Postgresql {
-            let message = format!("database.kind: Harbor {version} keeps its data in PostgreSQL only");
-            return Err(Mistake::new(message).hint("write postgresql"));
-        }
-        if database.ca.is_some() {
-            return Err(Mistake::new("database.ca: not in this version of habuild")
-                .hint("Harbor then trusts the authorities of its own image"));
-        }
+    if config.database.external().is_some_and(|database| database.ca.is_some()) {
+        return Err(Mistake::new("database.ca: not in this version of habuild")
+            .hint("Harbor then trusts the authorities of its own image"));
     }
     if let Some(redis) = config.redis.external() {
         if redis.tls != TlsMode::Off {
@@ -95,7 +72,7 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
             let message = format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set");
             return Err(Mistake::new(message).hint("leave it out; give each cluster a Redis of its own"));
         }
-        if !redis.username.is_empty() && numbers < (2, 9, 0) {
+        if !redis.username.is_empty() && numbers < (2, 8, 0) {
             return Err(Mistake::new(format!("redis.username: Harbor {version} logs in with a password only"))
                 .hint("leave it out"));
         }
@@ -161,8 +138,8 @@ fn harbor_yml(inputs: &Inputs<'_>) -> Result<Value, Mistake> {
     let password = inputs.need("database.password")?;
     match config.database.external() {
         Some(database) => {
-            let external = external_database(database, &password, inputs.version)?;
-            values.insert("external_database".into(), external);
+            check_database_password(inputs.version, &password)?;
+            values.insert("external_database".into(), external_database(database, &password, inputs.version));
         }
         None => {
             let own = values.entry("database").or_insert_with(|| json!({}));
@@ -179,12 +156,7 @@ fn harbor_yml(inputs: &Inputs<'_>) -> Result<Value, Mistake> {
     Ok(Value::Object(values))
 }
 
-fn external_database(database: &Database, password: &str, version: &Version) -> Result<Value, Mistake> {
-    // The core makes a text of `key=value` pairs, and quotes nothing (v2.15.2 `src/common/dao/pgsql.go`, seen to end the core).
-    if password.contains(char::is_whitespace) {
-        return Err(Mistake::new("database.password: holds a blank, at which Harbor would cut it")
-            .hint("give the database's user a password without blanks"));
-    }
+fn external_database(database: &Database, password: &str, version: &Version) -> Value {
     let one = json!({
         "host": database.host,
         "port": database.port,
@@ -199,7 +171,7 @@ fn external_database(database: &Database, password: &str, version: &Version) -> 
     } else {
         &["harbor"]
     };
-    Ok(all.iter().map(|name| ((*name).to_owned(), one.clone())).collect::<Map<_, _>>().into())
+    all.iter().map(|name| ((*name).to_owned(), one.clone())).collect::<Map<_, _>>().into()
 }
 
 fn external_redis(redis: &Redis, inputs: &Inputs<'_>) -> Result<Value, Mistake> {
@@ -208,12 +180,7 @@ fn external_redis(redis: &Redis, inputs: &Inputs<'_>) -> Result<Value, Mistake> 
         Some(_) => inputs.need("redis.password")?,
         None => String::new(),
     };
-    // It becomes a part of URLs, unquoted before 2.7, and before 2.1 also of a list with commas.
-    let cut = if numbers < (2, 1, 0) { ",@/:#%? " } else { "@/:#%? " };
-    if numbers < (2, 7, 0) && password.contains(|c| cut.contains(c)) {
-        let message = format!("redis.password: holds one of {cut:?}, at which Harbor {} would cut it", inputs.version);
-        return Err(Mistake::new(message).hint("give Redis a password of letters and digits"));
-    }
+    check_redis_password(inputs.version, &password)?;
     let host = if redis.host.contains(':') { format!("[{}]", redis.host) } else { redis.host.clone() };
     let mut value = if numbers < (2, 1, 0) {
         json!({"host": host, "port": redis.port})
@@ -248,8 +215,7 @@ pub(super) fn render(inputs: &Inputs<'_>) -> Result<(Rendered, String), Mistake>
             // Whoever runs no log service needs no rules for it.
             _ if path.starts_with("common/config/log/") => {}
             _ => {
-                let PreparedFile { mode, owner, .. } = *file;
-                rendered.files.insert(path.clone(), RenderedFile { text, mode, owner });
+                rendered.files.insert(path.clone(), RenderedFile { text, ..file.clone() });
             }
         }
     }
@@ -259,17 +225,19 @@ pub(super) fn render(inputs: &Inputs<'_>) -> Result<(Rendered, String), Mistake>
         }
     }
     let cluster = &inputs.cluster;
-    let mut secret = |path: &str, text: String| {
-        rendered.files.insert(path.to_owned(), RenderedFile { text, mode: 0o600, owner: HARBOR });
+    let mut secret = |path: &str, text: String, owner: (u32, u32)| {
+        rendered.files.insert(path.to_owned(), RenderedFile { text, mode: 0o600, owner });
     };
-    secret("secret/keys/secretkey", cluster.secretkey.to_owned());
-    secret("secret/core/private_key.pem", cluster.private_key.to_owned());
-    secret("secret/registry/root.crt", cluster.root_crt.to_owned());
+    secret("secret/keys/secretkey", cluster.secretkey.to_owned(), HARBOR);
+    secret("secret/core/private_key.pem", cluster.private_key.to_owned(), HARBOR);
+    secret("secret/registry/root.crt", cluster.root_crt.to_owned(), HARBOR);
     // It is bound into the directory of the registry's configuration, where Docker would otherwise make a file to bind it on.
-    secret("common/config/registry/root.crt", cluster.root_crt.to_owned());
+    secret("common/config/registry/root.crt", cluster.root_crt.to_owned(), HARBOR);
     if inputs.config.tls.is_some() {
-        secret("secret/cert/server.crt", inputs.need("tls.certificate")?);
-        secret("secret/cert/server.key", inputs.need("tls.key")?);
+        // 1.8's proxy begins as root, without the right to read what is not root's (v1.8.6 `make/photon/nginx/Dockerfile`).
+        let proxy = if inputs.version.numbers() < (1, 9, 0) { (0, 0) } else { HARBOR };
+        secret("secret/cert/server.crt", inputs.need("tls.certificate")?, proxy);
+        secret("secret/cert/server.key", inputs.need("tls.key")?, proxy);
     }
     let work = inputs.directories.work;
     let directories = prepared.directories.iter().filter(|path| *path != "common/config/log");
@@ -284,7 +252,14 @@ fn shared_values(path: &str, text: &str, inputs: &Inputs<'_>) -> Result<String, 
     let (core, jobs) =
         (("CORE_SECRET", cluster.core_secret.to_owned()), ("JOBSERVICE_SECRET", cluster.jobservice_secret.to_owned()));
     let values: Vec<(&str, String)> = match path {
-        "common/config/core/env" if second => vec![core, jobs, ("CSRF_KEY", cluster.csrf_key.to_owned())],
+        "common/config/core/env" if second => {
+            let mut values = vec![core, jobs, ("CSRF_KEY", cluster.csrf_key.to_owned())];
+            // A part of names in the database, by which each core recognises its scanners.
+            if inputs.version.numbers() >= (2, 8, 0) {
+                values.push(("ROBOT_SCANNER_NAME_PREFIX", scanner_prefix(&inputs.config.cluster)));
+            }
+            values
+        }
         "common/config/core/env" | "common/config/jobservice/env" | "common/config/registryctl/env" => vec![core, jobs],
         // Forty characters, of which the framework needs no more than that they are alike.
         "common/config/core/app.conf" if !second => {
@@ -305,10 +280,6 @@ fn shared_values(path: &str, text: &str, inputs: &Inputs<'_>) -> Result<String, 
         if !set(name, value) {
             return Err(broken(path, &format!("prepare wrote no {name}")));
         }
-    }
-    // Since 2.3; a part of names in the database, by which each core recognises its scanners.
-    if path == "common/config/core/env" {
-        set("ROBOT_SCANNER_NAME_PREFIX", &scanner_prefix(&inputs.config.cluster));
     }
     Ok(lines.join("\n") + "\n")
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::super::{Inputs, broken, settings_file};
 use crate::schema::{Setting, Settings};
-use crate::strict::{Mistake, nearest};
+use crate::strict::Mistake;
 
 /// Keys of whose maps the keys are anybody's choice: `trace.attributes`.
 const FREE: [&str; 1] = ["attributes"];
@@ -86,11 +86,7 @@ impl Merge<'_> {
             }
             let known = if top { &self.known.top } else { &self.known.all };
             if !free && !known.contains(name) {
-                let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", self.inputs.version));
-                return Err(match nearest(name, known.iter().map(String::as_str)) {
-                    Some(near) => mistake.hint(format!("did you mean {near:?}?")),
-                    None => mistake.hint(format!("{} in the bundle lists those that there are", self.file)),
-                });
+                return Err(self.inputs.no_such(&key, known.iter().map(String::as_str), self.file));
             }
             match (setting, values.get_mut(name)) {
                 (Setting::Map(inner), Some(Value::Object(below))) => self.map(below, inner, &key, false)?,

@@ -179,8 +179,8 @@ fn what_a_version_cannot_do() {
             "host: redis, db: 3",
             Some("redis.db: Harbor v2.15.2 keeps its sessions in database 0"),
         ),
-        ("v2.8.6", "host: redis", "host: redis, username: u", Some("redis.username: Harbor v2.8.6")),
-        ("v2.9.0", "host: redis", "host: redis, username: u", None),
+        ("v2.7.4", "host: redis", "host: redis, username: u", Some("redis.username: Harbor v2.7.4")),
+        ("v2.8.0", "host: redis", "host: redis, username: u", None),
         ("v1.8.6", "host: redis", "host: redis, tls: verify", Some("redis.tls: not in this version of habuild")),
         (
             "v2.0.0",
@@ -190,7 +190,7 @@ fn what_a_version_cannot_do() {
         ),
     ] {
         let config = schema::parse(&NODE.replace(from, to)).unwrap();
-        let said = limits(&config, &Version::parse(version).unwrap()).map_err(|mistake| mistake.message);
+        let said = crate::harbor::limits(&config, &Version::parse(version).unwrap()).map_err(|mistake| mistake.message);
         match (said, expected) {
             (Ok(()), None) => {}
             (Err(said), Some(expected)) => assert!(said.starts_with(expected), "{said}"),
@@ -200,8 +200,8 @@ fn what_a_version_cannot_do() {
     for (version, password, expected) in [
         ("v2.15.2", "pp qq", Some("database.password: holds a blank")),
         ("v2.15.2", "a@b:c/d", None),
-        ("v2.5.6", "a@b", Some("redis.password: holds one of")),
-        ("v2.0.6", "a,b", Some("redis.password: holds one of")),
+        ("v2.5.6", "a@b", Some("redis.password: holds")),
+        ("v2.0.6", "a,b", Some("redis.password: holds")),
         ("v2.5.6", "a,b", None),
     ] {
         let said =
@@ -252,7 +252,7 @@ fn prepared(version: &str) -> Prepared {
         ("common/config/log/logrotate.conf", "rules\n".to_owned(), 0o640, (0, 0)),
     ];
     let file = |(path, text, mode, owner): (&str, String, u32, (u32, u32))| {
-        (path.to_owned(), PreparedFile { text, mode, owner })
+        (path.to_owned(), RenderedFile { text, mode, owner })
     };
     let directories = ["common/config/nginx/conf.d", "common/config/log"].map(str::to_owned).to_vec();
     Prepared { files: files.into_iter().map(file).collect(), directories }
@@ -314,11 +314,27 @@ fn the_compose_file_of_a_node() {
     assert_eq!((database.mode, database.owner), (0o700, (999, 999)));
 }
 
+/// From 1.9 on the proxy is a user of its own from its start.
+#[test]
+fn the_proxys_key_is_whose_reads_it() {
+    let node = format!("{NODE}tls: {{certificate: 'ref+file:///x', key: 'ref+file:///x'}}\n");
+    for (version, owner) in [("v1.8.6", (0, 0)), ("v1.9.4", HARBOR), ("v2.15.2", HARBOR)] {
+        let (rendered, _) = rendered(version, &node);
+        let key = &rendered.files["secret/cert/server.key"];
+        assert_eq!((key.mode, key.owner), (0o600, owner), "{version}");
+    }
+}
+
 #[test]
 fn output_that_is_not_prepares() {
     assert!(with("v2.15.2", NODE, None, render).unwrap_err().message.contains("was not prepared"));
     for (path, text, expected) in [
         ("common/config/core/env", Some("CORE_SECRET=x\n"), "prepare wrote no JOBSERVICE_SECRET"),
+        (
+            "common/config/core/env",
+            Some("CORE_SECRET=x\nJOBSERVICE_SECRET=x\nCSRF_KEY=x\n"),
+            "prepare wrote no ROBOT_SCANNER_NAME_PREFIX",
+        ),
         ("common/config/registryctl/env", None, "prepare did not write it"),
         ("docker-compose.yml", None, "prepare did not write it"),
     ] {
