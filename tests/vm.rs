@@ -12,6 +12,8 @@ mod boot;
 mod bundle;
 #[path = "vm/checks.rs"]
 mod checks;
+#[path = "vm/compose.rs"]
+mod compose;
 #[path = "vm/copies.rs"]
 mod copies;
 #[path = "vm/corruption.rs"]

@@ -8,7 +8,7 @@ use habuild::spec::image::Firmware;
 
 use crate::machine::{Node, image, options};
 use crate::turns::turn;
-use crate::{PASSWORD, checks, copies, corruption, identity, report, store};
+use crate::{PASSWORD, checks, compose, copies, corruption, identity, report, store};
 
 #[test]
 fn noble_first_under_uefi_and_reset() {
@@ -44,6 +44,7 @@ fn store(name: &str) {
     node.says(Until::Ready);
     let mut failures = checks::all(&mut node, Firmware::Bios);
     failures.extend(store::used(&node));
+    failures.extend(compose::refused(&node));
     failures.extend(store::saved(&node));
     failures.extend(store::loaded_again(&node));
     failures.extend(store::pushed(&node, port, PASSWORD));

@@ -284,3 +284,7 @@ pub fn container(file: &Value, service: &str) -> String {
 #[cfg(test)]
 #[path = "compose_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "compose_golden_tests.rs"]
+mod golden_tests;
