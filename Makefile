@@ -5,8 +5,9 @@ HABUILD := target/release/habuild
 HABUILD_DEBUG := target/debug/habuild
 VM_NOBLE := target/vm/noble/harbor-node.qcow2
 VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
-# Noble with a Harbor of the later generation.
+# Noble with Harbors of the later generation: one, and the next.
 VM_SECOND := target/vm/second/harbor-node.qcow2
+VM_THIRD := target/vm/third/harbor-node.qcow2
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
@@ -60,11 +61,13 @@ test-vm: setup-tests vm-images
 
 # In namespaces of its own, which end with everything in them.
 lab: setup-lab vm-images
+	sh tests/stand-in/build.sh yml-before
 	sh tests/stand-in/build.sh yml
-	$(HABUILD_DEBUG) image harbor-node --set harbor.bundle=target/stand-in/yml.tgz --output $(dir $(VM_SECOND))
+	$(HABUILD_DEBUG) image harbor-node --set harbor.bundle=target/stand-in/yml-before.tgz --output $(dir $(VM_SECOND))
+	$(HABUILD_DEBUG) image harbor-node --set harbor.bundle=target/stand-in/yml.tgz --output $(dir $(VM_THIRD))
 	cargo test --quiet --package habuild --features vm --test lab --no-run
 	for lab in 1:$(VM_NOBLE) 1:$(VM_BOOKWORM) 2:$(VM_SECOND); do \
-	HABUILD_LAB_HARBOR=$${lab%%:*} HABUILD_LAB_IMAGE=$(CURDIR)/$${lab#*:} \
+	HABUILD_LAB_HARBOR=$${lab%%:*} HABUILD_LAB_NEXT=$(CURDIR)/$(VM_THIRD) HABUILD_LAB_IMAGE=$(CURDIR)/$${lab#*:} \
 	unshare --user --map-root-user --net --mount --pid --fork --kill-child --mount-proc \
 	cargo test --quiet --offline --package habuild --features vm --test lab -- --nocapture || exit 1; done
 

@@ -1,6 +1,6 @@
 //! A cluster in a namespace: real Ceph, MariaDB and Redis, and nodes that boot from the one image,
-//! which `HABUILD_LAB_IMAGE` names; with `HABUILD_LAB_HARBOR=2`, one that holds Harbor 2. `make lab` runs it, once for each
-//! release and for Harbor 2.
+//! which `HABUILD_LAB_IMAGE` names; with `HABUILD_LAB_HARBOR=2`, one that holds Harbor 2, and `HABUILD_LAB_NEXT` names the one
+//! that it is upgraded to. `make lab` runs it, once for each release and for Harbor 2.
 //!
 //! One test, one story: machines are emulated and boot for minutes, so what they are booted for is done in turn.
 
@@ -24,6 +24,8 @@ mod second;
 mod services;
 #[path = "lab/trouble.rs"]
 mod trouble;
+#[path = "lab/upgrade.rs"]
+mod upgrade;
 #[path = "lab/web.rs"]
 mod web;
 
@@ -48,7 +50,14 @@ fn two_nodes_of_the_first() {
     let database = services::Database::start(&dir);
     let _redis = services::Redis::start(&dir);
     let key = ceph.client("harbor");
-    let config = Config { cluster: "hub", path: SHARE, key: &key, kind: Kind::First };
+    let config = Config {
+        cluster: "hub",
+        path: SHARE,
+        key: &key,
+        kind: Kind::First,
+        image: "HABUILD_LAB_IMAGE",
+        upgrade_from: None,
+    };
 
     // The directory is not there yet: both nodes boot, let people log in, and wait.
     let begun = Instant::now();
@@ -59,6 +68,7 @@ fn two_nodes_of_the_first() {
         status(&a)["steps"].to_string().contains("cannot be mounted")
     });
     assert_eq!(a.root("docker ps --quiet").unwrap(), "", "nothing runs without the share");
+    trouble::logs_in(&a);
     cuts::begin(&b);
     cluster::make_directory(&a, SHARE);
     cluster::until_state(&a, "ready", 600);

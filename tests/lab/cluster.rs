@@ -18,6 +18,10 @@ pub(crate) struct Config<'c> {
     pub(crate) path: &'c str,
     pub(crate) key: &'c str,
     pub(crate) kind: Kind,
+    /// The variable that names the image.
+    pub(crate) image: &'static str,
+    /// What the cluster is upgraded from.
+    pub(crate) upgrade_from: Option<&'c str>,
 }
 
 /// Which Harbor the image holds.
@@ -37,6 +41,7 @@ pub(crate) fn node_config(config: &Config<'_>) -> String {
         Kind::Second => ("postgresql", POSTGRES_PASSWORD),
     };
     let word = word.replace('\'', "''");
+    let upgrade = config.upgrade_from.map_or(String::new(), |from| format!("upgrade: {{from: {from}}}\n"));
     format!(
         "version: 1
 cluster: {cluster}
@@ -53,7 +58,7 @@ storage:
     secret: ref+file:///etc/habuild/ceph.key
 database: {{kind: {kind}, host: {ADDRESS}, user: harbor, password: '{word}', name: registry}}
 redis: {{host: {ADDRESS}, password: {REDIS_PASSWORD}}}
-"
+{upgrade}"
     )
 }
 
@@ -69,7 +74,7 @@ pub(crate) fn start(config: &Config<'_>) -> Node {
     for (path, content) in files {
         more += &format!("  - {{path: {path}, permissions: '0600', content: {}}}\n", quoted(&content));
     }
-    Node::start(&image("HABUILD_LAB_IMAGE"), Firmware::Bios, &more, &[Forward { host: 0, guest: PORT }])
+    Node::start(&image(config.image), Firmware::Bios, &more, &[Forward { host: 0, guest: PORT }])
 }
 
 pub(crate) fn front_end(node: &Node) -> FrontEnd {
@@ -80,6 +85,18 @@ pub(crate) fn front_end(node: &Node) -> FrontEnd {
 pub(crate) fn status(node: &Node) -> serde_json::Value {
     let text = node.root("habuild-firstboot status --json || true").unwrap();
     serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// What the step that failed says.
+pub(crate) fn failure(node: &Node) -> String {
+    let status = status(node);
+    let failed = status["steps"].as_array().into_iter().flatten().find(|step| step["state"] == "failed");
+    failed.and_then(|step| step["message"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// How many containers run.
+pub(crate) fn running(node: &Node) -> usize {
+    node.root("docker ps --quiet").unwrap().lines().count()
 }
 
 /// Waits until the agent says so of the node.

@@ -10,7 +10,7 @@ use super::ceph::Ceph;
 use super::cluster::{Config, Kind, PORT, SHARE, front_end, make_directory, secrets, start, status, until_state};
 use super::place::{told, within};
 use super::web::{ADMIN, Answer, FrontEnd, base64};
-use super::{place, services};
+use super::{place, services, trouble, upgrade};
 use crate::machine::Node;
 
 const SOON: Duration = Duration::from_secs(300);
@@ -26,7 +26,14 @@ pub(crate) fn two_nodes() {
     let _database = services::Postgres::start(&dir);
     let _redis = services::Redis::start(&dir);
     let key = ceph.client("harbor");
-    let config = Config { cluster: "hub", path: "/apps/harbor", key: &key, kind: Kind::Second };
+    let config = Config {
+        cluster: "hub",
+        path: "/apps/harbor",
+        key: &key,
+        kind: Kind::Second,
+        image: "HABUILD_LAB_IMAGE",
+        upgrade_from: None,
+    };
     let (a, b) = (start(&config), start(&config));
     let (a, b) = (a.logged_in(), b.logged_in());
     make_directory(&a, "/apps/harbor");
@@ -36,11 +43,14 @@ pub(crate) fn two_nodes() {
     told("two nodes of Harbor 2 come to an empty share and database", "both are ready", begun);
     assert_eq!(secrets(&a), secrets(&b));
     let (front_a, front_b) = (front_end(&a), front_end(&b));
-    sessions(front_a, front_b);
+    sessions(front_a, front_b, "other");
     let digest = images(front_a, front_b);
     jobs(&a, front_a, &b);
     killed(&a);
     lost(&ceph, &b, front_b, &digest);
+    let (c, d) = upgrade::to_the_next(&config, &a, &b, &digest, BLOB);
+    sessions(front_end(&c), front_end(&d), "after");
+    images(front_end(&d), front_end(&c));
     told("all of this", "as it must be", begun);
 }
 
@@ -77,7 +87,7 @@ impl Client {
 }
 
 /// A form's token from A is good on B, and so is the session that it begins.
-fn sessions(a: FrontEnd, b: FrontEnd) {
+fn sessions(a: FrontEnd, b: FrontEnd, project: &str) {
     let begun = Instant::now();
     let mut client = Client::new();
     // The first answer brings the session's cookie, the second the token.
@@ -92,7 +102,7 @@ fn sessions(a: FrontEnd, b: FrontEnd) {
         assert_eq!(client.get(front, "/api/v2.0/users/current").status, 200);
     }
     client.get(a, "/api/v2.0/systeminfo");
-    let project = json!({"project_name": "other", "metadata": {"public": "false"}}).to_string();
+    let project = json!({"project_name": project, "metadata": {"public": "false"}}).to_string();
     let made = client.send(b, "POST", "/api/v2.0/projects", "application/json", project.as_bytes());
     assert_eq!(made.status, 201, "{}", String::from_utf8_lossy(&made.body));
     told("a session and its tokens, from one node to the other", "accepted", begun);
@@ -203,6 +213,7 @@ systemd-run --quiet --collect --unit polls --property RuntimeMaxSec=1800 sh /run
             within(SOON, "a supervisor that says so", || message().contains("share"));
             within(SOON, "a proxy that is stopped", || !node.root("docker ps").unwrap().contains("nginx"));
             told(what, &message(), begun);
+            trouble::logs_in(node);
         }
         back(ceph);
         let begun = Instant::now();

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds a bundle of the stand-in's: `cfg` (Harbor 1.1, what the default image holds) or `yml` (Harbor 2.15), into
+# Builds a bundle of the stand-in's: `cfg` (Harbor 1.1, what the default image holds), `yml` (2.15) or `yml-before` (2.14), into
 # target/stand-in/NAME.tgz. Quick when nothing changed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +14,7 @@ inputs() {
         sha256sum | cut -d' ' -f1
 }
 current() { [ -f "$out/$1.tgz" ] && [ "$(cat "$out/$1.stamp" 2>/dev/null)" = "$(inputs "$2")" ]; }
-case "$1" in cfg) files=files ;; yml) files=yml ;; *) echo "usage: build.sh cfg|yml" >&2; exit 2 ;; esac
+case "$1" in cfg) files=files ;; yml | yml-before) files=yml ;; *) echo "usage: build.sh cfg|yml|yml-before" >&2; exit 2 ;; esac
 ! current "$1" "$files" || exit 0
 
 # Of Debian's packages, or of Ubuntu's where Debian's archive does not answer.
@@ -38,7 +38,7 @@ tree web nginx,docker-registry
 case "$1" in
 cfg) tree mariadb mariadb-server-core ;;
 # A shell: initdb starts its programs with one.
-yml) tree data postgresql,redis-server,dash ;;
+yml | yml-before) tree data postgresql,redis-server,dash ;;
 esac
 
 target=x86_64-unknown-linux-musl

@@ -104,6 +104,11 @@ impl<'l> Image<'l> {
         Self { name: name.to_owned(), layers: layers.to_vec(), config }
     }
 
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.config["Env"].as_array_mut().into_iter().for_each(|list| list.push(json!(format!("{name}={value}"))));
+        self
+    }
+
     pub fn entrypoint(mut self, words: &[&str]) -> Self {
         self.config["Entrypoint"] = json!(words);
         self

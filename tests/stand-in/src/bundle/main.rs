@@ -1,4 +1,4 @@
-//! Builds a bundle of the stand-in: `stand-in-bundle cfg|yml CORE PACKAGES-DIR FILES-DIR OUT.tgz`.
+//! Builds a bundle of the stand-in: `stand-in-bundle cfg|yml|yml-before CORE PACKAGES-DIR FILES-DIR OUT.tgz`.
 //!
 //! PACKAGES-DIR holds `web.tar`, and `mariadb.tar` or `data.tar`: trees of the distribution's packages (the script beside
 //! makes them). FILES-DIR is what lies in the bundle beside the images.
@@ -23,13 +23,14 @@ pub const EPOCH: u64 = 1_496_275_200;
 fn main() -> Result<()> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [kind, core, packages, files, out] = args.as_slice() else {
-        bail!("usage: stand-in-bundle cfg|yml CORE PACKAGES-DIR FILES-DIR OUT.tgz");
+        bail!("usage: stand-in-bundle cfg|yml|yml-before CORE PACKAGES-DIR FILES-DIR OUT.tgz");
     };
     let core = fs::read(core).with_context(|| core.display().to_string())?;
     let (version, images) = match kind.to_str() {
         Some("cfg") => (cfg::VERSION, cfg::images(&core, packages)?),
-        Some("yml") => (yml::VERSION, yml::images(&core, packages)?),
-        _ => bail!("{} is neither cfg nor yml", kind.display()),
+        Some("yml") => (yml::VERSION, yml::images(yml::VERSION, &core, packages)?),
+        Some("yml-before") => (yml::BEFORE, yml::images(yml::BEFORE, &core, packages)?),
+        _ => bail!("{} is none of cfg, yml and yml-before", kind.display()),
     };
     // Beside its place, and renamed: whoever is interrupted leaves nothing that looks finished.
     let draft = out.with_extension("new");
@@ -37,10 +38,12 @@ fn main() -> Result<()> {
     let mut bundle = tar::Builder::new(file);
     for (path, mode) in walk(files)? {
         let text = fs::read(files.join(&path))?;
-        let text = if path == Path::new("docker-compose.yml") {
-            String::from_utf8(text)?.replace("__version__", version).into_bytes()
-        } else {
-            text
+        let text = match path.to_str() {
+            Some("docker-compose.yml") => String::from_utf8(text)?.replace("__version__", version).into_bytes(),
+            Some("harbor.yml.tmpl") if version == yml::BEFORE => {
+                String::from_utf8(text)?.replace("_version: 2.15.0", "_version: 2.14.0").into_bytes()
+            }
+            _ => text,
         };
         add(&mut bundle, &format!("harbor/{}", path.display()), &text, mode)?;
     }

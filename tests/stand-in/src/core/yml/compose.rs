@@ -4,8 +4,11 @@ use anyhow::Result;
 
 use super::config::Config;
 
-/// The images' tag.
-pub const VERSION: &str = "v2.15.2-stand-in";
+/// The version of the bundle that this program came in: the images' tag.
+pub fn version() -> String {
+    std::env::var("STAND_IN_VERSION").unwrap_or_else(|_| "v2.15.2-stand-in".to_owned())
+}
+
 const TRUST: &str = "      - type: bind\n        source: ./common/config/shared/trust-certificates\n        target: /harbor_cust_cert\n";
 
 /// One service, as text.
@@ -15,7 +18,8 @@ struct Service {
 
 impl Service {
     fn new(name: &str, image: &str, container: &str, env_file: bool, capabilities: &[&str]) -> Self {
-        let mut text = format!("  {name}:\n    image: goharbor/{image}:{VERSION}\n    container_name: {container}\n");
+        let version = version();
+        let mut text = format!("  {name}:\n    image: goharbor/{image}:{version}\n    container_name: {container}\n");
         if env_file {
             let directory = if name == "postgresql" { "db" } else { name };
             text += &format!("    env_file:\n      - ./common/config/{directory}/env\n");

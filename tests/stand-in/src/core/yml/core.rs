@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tiny_http::Request;
 
-use super::compose::VERSION;
+use super::compose::version;
 use super::health::Health;
 use super::jobs::Jobs;
 use super::proxy::Proxy;
@@ -103,7 +103,7 @@ impl Core {
         let mut info = json!({"auth_mode": "db_auth", "registry_url": host, "external_url": self.external_url});
         // Only whoever is known is told the version; the database may be down.
         if matches!(self.gate.who(asked), Ok(Who::Admin)) {
-            info["harbor_version"] = json!(VERSION);
+            info["harbor_version"] = json!(version());
         }
         info
     }

@@ -8,12 +8,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use postgres::{Client, Config, NoTls};
 use sha2::{Digest as _, Sha256};
 
+use super::compose::version;
 use super::secrets::word;
 use crate::env;
 use crate::ui::pause;
 
-/// The newest schema that this core knows: that of Harbor 2.15.
-const SCHEMA: i64 = 180;
+/// The schemas of Harbor 2.14.1 and of 2.15.
+const BEFORE: i64 = 171;
+const NEWEST: i64 = 180;
+/// What a migration between the two takes, so that there is something to wait for.
+const CHANGES: &str =
+    "select pg_sleep(10); alter table repository add column if not exists pulls int not null default 0";
 /// Any number will do, as long as every core takes the same.
 const LOCK: i64 = 1_792_000_180;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,7 +134,13 @@ impl Database {
     }
 }
 
+/// The newest schema that this core knows.
+fn known() -> i64 {
+    if version().starts_with("v2.14.") { BEFORE } else { NEWEST }
+}
+
 fn migrate(client: &mut Client) -> Result<()> {
+    let known = known();
     let table =
         "create table if not exists schema_migrations (version bigint not null primary key, dirty boolean not null)";
     client.batch_execute(table)?;
@@ -137,19 +148,22 @@ fn migrate(client: &mut Client) -> Result<()> {
     let (version, dirty) = row.map_or((0, false), |row| (row.get::<_, i64>(0), row.get::<_, bool>(1)));
     ensure!(!dirty, "Dirty database version {version}. Fix and force version.");
     ensure!(
-        version <= SCHEMA,
+        version <= known,
         "no migration found for version {version}: read down for version {version} .: file does not exist"
     );
-    if version == SCHEMA {
+    if version == known {
         println!("No change in schema, skip.");
         return Ok(());
     }
-    println!("migrating the schema from {version} to {SCHEMA}");
+    println!("migrating the schema from {version} to {known}");
     // Not one transaction: a core that is killed here leaves it dirty, as Harbor's does.
     client.batch_execute(&format!(
-        "begin; delete from schema_migrations; insert into schema_migrations values ({SCHEMA}, true); commit"
+        "begin; delete from schema_migrations; insert into schema_migrations values ({known}, true); commit"
     ))?;
     client.batch_execute(TABLES)?;
+    if version == BEFORE {
+        client.batch_execute(CHANGES)?;
+    }
     client.batch_execute("update schema_migrations set dirty = false")?;
     Ok(())
 }
