@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use contract::harbor::{self, COMPOSE_FILE, Generation, When};
+use contract::harbor::{self, COMPOSE_FILE, Generation, HarborOption, When};
 use serde_json::{Value, json};
 
 use super::paths;
@@ -126,7 +126,8 @@ fn in_words(when: When) -> &'static str {
         When::Always => "always",
         When::Bundled => "where the node config says bundled",
         When::Prepare => "once, to render the configuration",
-        When::Option => "not in this version of habuild",
+        When::Option(HarborOption::Trivy) => "where the node config says harbor.trivy",
+        When::Option(HarborOption::Metrics) => "where the node config says harbor.metrics",
         When::Never => "never: the node's journal does its work",
     }
 }

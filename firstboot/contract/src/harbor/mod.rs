@@ -8,6 +8,7 @@ mod compose;
 mod health;
 mod images;
 mod members;
+mod options;
 mod passwords;
 mod ping;
 mod record;
@@ -24,6 +25,7 @@ pub use compose::{Compose, container, start_order};
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
+pub use options::{HarborOption, has_images, prepare_arguments};
 pub use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
@@ -203,6 +205,7 @@ pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
         let message = format!("database.kind: Harbor {version} keeps its data in {name} only");
         return Err(Mistake::new(message).hint(format!("write {word}")));
     }
+    options::limits(config, version)?;
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),
@@ -229,6 +232,7 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         work: inputs.directories.work,
         http_port: config.harbor.http_port,
         https_port: config.tls.as_ref().map(|_| config.harbor.https_port),
+        metrics_port: config.harbor.metrics.as_ref().map(|metrics| metrics.port),
         jobservice: config.harbor.jobservice,
         database: config.database.is_bundled(),
         redis: config.redis.is_bundled(),

@@ -16,6 +16,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::options::{METRICS_PATH, METRICS_PORT, TRIVY_DATABASE};
 use super::{Inputs, Rendered, RenderedFile, Version, broken, check_database_password, check_redis_password};
 use crate::schema::{Database, NodeConfig, Redis, TlsMode};
 use crate::strict::Mistake;
@@ -153,6 +154,9 @@ fn harbor_yml(inputs: &Inputs<'_>) -> Result<Value, Mistake> {
         let redis = external_redis(redis, inputs)?;
         values.insert("external_redis".into(), redis);
     }
+    if config.harbor.metrics.is_some() {
+        values.insert("metric".into(), json!({"enabled": true, "port": METRICS_PORT, "path": METRICS_PATH}));
+    }
     Ok(Value::Object(values))
 }
 
@@ -191,7 +195,8 @@ fn external_redis(redis: &Redis, inputs: &Inputs<'_>) -> Result<Value, Mistake> 
     if !redis.username.is_empty() {
         value["username"] = json!(redis.username);
     }
-    for (key, number) in [("registry_db_index", 1), ("jobservice_db_index", 2)] {
+    let scanner = inputs.config.harbor.trivy.then_some(("trivy_db_index", TRIVY_DATABASE));
+    for (key, number) in [("registry_db_index", 1), ("jobservice_db_index", 2)].into_iter().chain(scanner) {
         value[key] = json!(number);
     }
     Ok(value)

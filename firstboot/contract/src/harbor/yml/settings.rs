@@ -16,15 +16,13 @@ use crate::strict::Mistake;
 const FREE: [&str; 1] = ["attributes"];
 
 /// What the node does otherwise, or not yet, and why.
-const REFUSED: [(&str, &str); 8] = [
+const REFUSED: [(&str, &str); 6] = [
     ("storage_service", "images are stored on the share"),
     ("external_endpoint", "Harbor's logs go to the node's journal: forward that"),
     ("uaa", "not in this version of habuild"),
     ("clair", "clair is not supported: use a version with trivy"),
     ("chart", "chart repositories are not supported: charts are stored as OCI artifacts since 2.0"),
     ("notary", "notary is not supported"),
-    ("trivy", "the scanner is not in this version of habuild"),
-    ("metric", "metrics are not in this version of habuild"),
 ];
 
 /// The keys that a file has or mentions.

@@ -4,6 +4,9 @@ use super::*;
 use crate::harbor::{ClusterSecrets, Compose, Directories, render as render_all, start_order};
 use crate::schema;
 
+#[path = "options_tests.rs"]
+mod options;
+
 /// In the form of the bundle's own file; a key in a comment exists.
 const TEMPLATE: &str = "hostname: reg.mydomain.com
 http:
