@@ -184,7 +184,11 @@ fn what_a_version_cannot_do() {
         ),
         ("v2.7.4", "host: redis", "host: redis, username: u", Some("redis.username: Harbor v2.7.4")),
         ("v2.8.0", "host: redis", "host: redis, username: u", None),
-        ("v1.8.6", "host: redis", "host: redis, tls: verify", Some("redis.tls: not in this version of habuild")),
+        ("v2.12.4", "host: redis", "host: redis, tls: verify", Some("redis.tls: Harbor v2.12.4 cannot encrypt")),
+        ("v2.13.0", "host: redis", "host: redis, tls: verify", None),
+        ("v1.10.19", "host: db", "host: db, tls: verify, ca: 'ref+file:///x'", Some("database.ca: Harbor v1.10.19 trusts")),
+        ("v1.10.19", "host: db", "host: db, tls: verify", None),
+        ("v2.0.0", "host: db", "host: db, tls: verify, ca: 'ref+file:///x'", None),
         (
             "v2.0.0",
             "admin_password",
@@ -315,6 +319,23 @@ fn the_compose_file_of_a_node() {
     assert_eq!(start_order(&compose)[0], "postgresql");
     let database = rendered.directories.iter().find(|made| made.path == "/local/database").unwrap();
     assert_eq!((database.mode, database.owner), (0o700, (999, 999)));
+}
+
+#[test]
+fn authorities_of_the_clusters_own() {
+    let own = "tls: verify, ca: 'ref+file:///x'";
+    let node = NODE.replace("host: db", &format!("host: db, {own}")).replace("host: redis", &format!("host: redis, {own}"));
+    let values = yml("v2.15.2", &node).unwrap();
+    assert_eq!(values["external_redis"]["tlsOptions"], json!({"enable": true, "rootCA": ""}));
+    assert_eq!(values["external_database"]["harbor"]["ssl_mode"], "verify-full");
+    let (rendered, _) = rendered("v2.15.2", &node);
+    for name in ["database", "redis"] {
+        let file = &rendered.files[&format!("common/config/shared/trust-certificates/habuild-{name}.crt")];
+        assert_eq!((file.text.as_str(), file.mode, file.owner), ("pass\n", 0o644, HARBOR), "{name}");
+    }
+    let (without, _) = self::rendered("v2.15.2", NODE);
+    assert!(!without.files.keys().any(|path| path.contains("trust-certificates")));
+    assert_eq!(yml("v2.15.2", NODE).unwrap()["external_redis"].get("tlsOptions"), None);
 }
 
 /// From 1.9 on the proxy is a user of its own from its start.
