@@ -157,7 +157,21 @@ fn settings_are_those_of_the_version() {
             "harbor.settings.jobservice.max_workers: Harbor v2.15.2 has no such setting",
             "max_job_workers",
         ),
-        ("{max_job_workers: 1}", "harbor.settings.max_job_workers: Harbor v2.15.2 has no such setting", ""),
+        (
+            "{max_job_workers: 1}",
+            "harbor.settings.max_job_workers: Harbor v2.15.2 has no such setting",
+            "it belongs to harbor.settings.jobservice.max_job_workers",
+        ),
+        (
+            "{jobservice: {level: info}}",
+            "harbor.settings.jobservice.level: Harbor v2.15.2 has no such setting",
+            "it belongs to harbor.settings.log.level",
+        ),
+        (
+            "{proxy: {http_proxy: {http_proxy: x}}}",
+            "harbor.settings.proxy.http_proxy.http_proxy: Harbor v2.15.2 has no such setting",
+            "",
+        ),
         ("{storage_service: {s3: 1}}", "harbor.settings.storage_service: cannot be set", "on the share"),
         ("{log: {external_endpoint: {host: x}}}", "harbor.settings.log.external_endpoint: cannot be set", "journal"),
     ] {
@@ -186,7 +200,12 @@ fn what_a_version_cannot_do() {
         ("v2.8.0", "host: redis", "host: redis, username: u", None),
         ("v2.12.4", "host: redis", "host: redis, tls: verify", Some("redis.tls: Harbor v2.12.4 cannot encrypt")),
         ("v2.13.0", "host: redis", "host: redis, tls: verify", None),
-        ("v1.10.19", "host: db", "host: db, tls: verify, ca: 'ref+file:///x'", Some("database.ca: Harbor v1.10.19 trusts")),
+        (
+            "v1.10.19",
+            "host: db",
+            "host: db, tls: verify, ca: 'ref+file:///x'",
+            Some("database.ca: Harbor v1.10.19 trusts"),
+        ),
         ("v1.10.19", "host: db", "host: db, tls: verify", None),
         ("v2.0.0", "host: db", "host: db, tls: verify, ca: 'ref+file:///x'", None),
         (
@@ -324,7 +343,8 @@ fn the_compose_file_of_a_node() {
 #[test]
 fn authorities_of_the_clusters_own() {
     let own = "tls: verify, ca: 'ref+file:///x'";
-    let node = NODE.replace("host: db", &format!("host: db, {own}")).replace("host: redis", &format!("host: redis, {own}"));
+    let node =
+        NODE.replace("host: db", &format!("host: db, {own}")).replace("host: redis", &format!("host: redis, {own}"));
     let values = yml("v2.15.2", &node).unwrap();
     assert_eq!(values["external_redis"]["tlsOptions"], json!({"enable": true, "rootCA": ""}));
     assert_eq!(values["external_database"]["harbor"]["ssl_mode"], "verify-full");
