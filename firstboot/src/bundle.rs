@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contract::harbor::{Record, SCHEMA, Version, broken};
+use contract::harbor::{COMPOSE_FILE, Generation, Record, SCHEMA, Uses, Version, broken};
 use contract::strict::Mistake;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +58,18 @@ impl Bundle {
         let record: Record = baked(host, FACTS, "Harbor bundle", |record: &Record| record.schema)?;
         let prepare = record.images.iter().find(|image| image.starts_with("goharbor/prepare:")).cloned();
         Ok(Self { version: record.version, prepare, images: record.images })
+    }
+
+    /// What its container images are for.
+    ///
+    /// # Errors
+    /// The bundle has no compose file that can be read, and is of a version that brings one.
+    pub(crate) fn uses(&self, host: &Host) -> Result<Uses, Mistake> {
+        let compose = match self.version.generation() {
+            Some(Generation::Yml) => String::new(),
+            _ => Self::file(host, COMPOSE_FILE)?,
+        };
+        Uses::of(&self.version, compose.as_bytes())
     }
 
     /// A text file of the bundle, by its path there.

@@ -14,6 +14,7 @@ mod ping;
 mod record;
 mod settings;
 mod template;
+mod uses;
 mod version;
 mod yml;
 
@@ -25,10 +26,11 @@ pub use compose::{Compose, container, start_order};
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
-pub use options::{HarborOption, has_images, prepare_arguments};
+pub use options::{HarborOption, prepare_arguments};
 pub use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
+pub use uses::{Uses, has_images};
 pub use version::{Generation, Version};
 pub use yml::{PrepareFile, Prepared, prepare_files};
 

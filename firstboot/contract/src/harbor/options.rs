@@ -3,7 +3,9 @@
 //! Facts: goharbor/harbor at the tags v2.0.6 to v2.15.2, `make/install.sh`, `make/photon/prepare/commands/prepare.py` and
 //! `make/photon/prepare/templates`.
 
-use super::{Version, members};
+use serde::{Deserialize, Serialize};
+
+use super::Version;
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
 
@@ -16,7 +18,8 @@ pub(super) const METRICS_PATH: &str = "/metrics";
 pub(super) const TRIVY_DATABASE: u32 = 5;
 
 /// An option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HarborOption {
     /// The scanner for vulnerabilities.
     Trivy,
@@ -67,22 +70,6 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
     };
     Err(Mistake::new(format!("harbor.{}: Harbor {version} has none", option.name()))
         .hint(format!("leave it out: {since}")))
-}
-
-/// Whether the container images of the options that a node config turns on are among `images`, names with tags.
-///
-/// # Errors
-/// The option whose image is not there.
-pub fn has_images(config: &NodeConfig, version: &Version, images: &[String]) -> Result<(), Mistake> {
-    let holds = |image: &str| images.iter().any(|name| name.rsplit_once(':').is_some_and(|(name, _)| name == image));
-    for member in members(version) {
-        let super::When::Option(option) = member.when else { continue };
-        if option.is_on(config) && !holds(member.image) {
-            let message = format!("harbor.{}: this image holds no container image {}", option.name(), member.image);
-            return Err(Mistake::new(message).hint("leave it out, or bake an image from a bundle that has it"));
-        }
-    }
-    Ok(())
 }
 
 /// The arguments of the bundle's `prepare`: 1.8 to 1.10 have one command only, and none of the options.

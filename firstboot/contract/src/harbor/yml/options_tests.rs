@@ -1,7 +1,7 @@
 //! The scanner and the metrics: what `prepare` is told, and what becomes of the services that it then writes.
 
 use super::*;
-use crate::harbor::{has_images, limits, prepare_arguments};
+use crate::harbor::{limits, prepare_arguments};
 
 /// A node that turns options on.
 fn node(options: &str) -> String {
@@ -27,7 +27,7 @@ fn what_prepare_is_told() {
 }
 
 #[test]
-fn options_that_a_version_or_an_image_has_not() {
+fn options_that_a_version_has_not() {
     for (version, options, expected) in [
         ("v1.7.8", "trivy: true", Some("harbor.trivy: Harbor v1.7.8 has none")),
         ("v1.10.19", "trivy: true", Some("harbor.trivy: Harbor v1.10.19 has none")),
@@ -39,19 +39,6 @@ fn options_that_a_version_or_an_image_has_not() {
         let config = schema::parse(&node(options)).unwrap();
         let said = limits(&config, &Version::parse(version).unwrap()).map_err(|mistake| mistake.message);
         assert_eq!(said.err().as_deref(), expected, "{version} {options}");
-    }
-    let version = Version::parse("v2.15.2").unwrap();
-    for (options, images, expected) in [
-        ("trivy: true", "goharbor/trivy-adapter-photon:v2.15.2", None),
-        ("trivy: true", "goharbor/harbor-exporter:v2.15.2", Some("goharbor/trivy-adapter-photon")),
-        ("metrics: {port: 9090}", "goharbor/harbor-exporter-base:v2.15.2", Some("goharbor/harbor-exporter")),
-        ("jobservice: true", "", None),
-    ] {
-        let config = schema::parse(&node(options)).unwrap();
-        let said = has_images(&config, &version, &[images.to_owned()]).err().map(|mistake| mistake.message);
-        let name = options.split(':').next().unwrap();
-        let expected = expected.map(|image| format!("harbor.{name}: this image holds no container image {image}"));
-        assert_eq!(said, expected, "{options}");
     }
 }
 
