@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contract::harbor::{Record, SCHEMA, Version, broken};
+use contract::harbor::{COMPOSE_FILE, Generation, Record, SCHEMA, Uses, Version, broken};
 use contract::strict::Mistake;
 use serde::de::DeserializeOwned;
 
@@ -45,6 +45,8 @@ pub(crate) struct Bundle {
     pub(crate) version: Version,
     /// The image that renders the configuration, from 1.8 on.
     pub(crate) prepare: Option<String>,
+    /// The container images in Docker's store, by name and tag.
+    pub(crate) images: Vec<String>,
 }
 
 impl Bundle {
@@ -54,8 +56,20 @@ impl Bundle {
     /// The image has no bundle, or is of another version of habuild.
     pub(crate) fn find(host: &Host) -> Result<Self, Trouble> {
         let record: Record = baked(host, FACTS, "Harbor bundle", |record: &Record| record.schema)?;
-        let prepare = record.images.into_iter().find(|image| image.starts_with("goharbor/prepare:"));
-        Ok(Self { version: record.version, prepare })
+        let prepare = record.images.iter().find(|image| image.starts_with("goharbor/prepare:")).cloned();
+        Ok(Self { version: record.version, prepare, images: record.images })
+    }
+
+    /// What its container images are for.
+    ///
+    /// # Errors
+    /// The bundle has no compose file that can be read, and is of a version that brings one.
+    pub(crate) fn uses(&self, host: &Host) -> Result<Uses, Mistake> {
+        let compose = match self.version.generation() {
+            Some(Generation::Yml) => String::new(),
+            _ => Self::file(host, COMPOSE_FILE)?,
+        };
+        Uses::of(&self.version, compose.as_bytes())
     }
 
     /// A text file of the bundle, by its path there.

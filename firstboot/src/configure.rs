@@ -67,7 +67,8 @@ pub(crate) fn apply(
     };
     let prepared;
     if bundle.version.generation() == Some(Generation::Yml) {
-        prepared = prepare::run(host, bundle, &harbor::prepare_files(&inputs)?)?;
+        let arguments = harbor::prepare_arguments(config, &bundle.version);
+        prepared = prepare::run(host, bundle, &harbor::prepare_files(&inputs)?, &arguments)?;
         inputs.prepared = Some(&prepared);
     }
     let rendered = harbor::render(&inputs)?;

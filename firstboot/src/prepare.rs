@@ -36,16 +36,22 @@ const SEEN: [(&str, &str); 6] = [
 const READ_ONCE: [&str; 3] = ["input", "data", "hostfs"];
 
 /// What `prepare` writes for these files: from the last run, if that had the same, else from a new one.
-pub(crate) fn run(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result<Prepared, Trouble> {
+pub(crate) fn run(
+    host: &Host,
+    bundle: &Bundle,
+    files: &[PrepareFile],
+    arguments: &[&str],
+) -> Result<Prepared, Trouble> {
     let failed = |error: io::Error| Trouble::passing(format!("{PLACE}, where the bundle's prepare runs: {error}"));
-    let mut text = format!("{}\n{}\n", bundle.version, bundle.prepare.as_deref().unwrap_or_default());
+    let image = bundle.prepare.as_deref().unwrap_or_default();
+    let mut text = format!("{}\n{image} {}\n", bundle.version, arguments.join(" "));
     for file in files {
         text += &format!("{} {}\n", file.path, sha256(file.text.as_bytes()));
     }
     let digest = sha256(text.as_bytes());
     if !is_noted(host, NOTE, &digest) {
         host.remove(Path::new(NOTE)).map_err(failed)?;
-        run_anew(host, bundle, files)?;
+        run_anew(host, bundle, files, arguments)?;
         note(host, NOTE, &digest)?;
     }
     READ_ONCE.iter().try_for_each(|name| host.remove_tree(&Path::new(PLACE).join(name))).map_err(failed)?;
@@ -56,7 +62,7 @@ pub(crate) fn run(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result
     })
 }
 
-fn run_anew(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result<(), Trouble> {
+fn run_anew(host: &Host, bundle: &Bundle, files: &[PrepareFile], arguments: &[&str]) -> Result<(), Trouble> {
     let failed = |error: io::Error| Trouble::passing(format!("{PLACE}: {error}"));
     let image =
         bundle.prepare.as_deref().ok_or_else(|| broken("the image archive", "holds no image goharbor/prepare"))?;
@@ -72,9 +78,7 @@ fn run_anew(host: &Host, bundle: &Bundle, files: &[PrepareFile]) -> Result<(), T
     }
     journal::say("running the bundle's prepare");
     let binds = SEEN.map(|(name, to)| (format!("{PLACE}/{name}"), to));
-    // 1.8 to 1.10 have one command only.
-    let args: &[&str] = if bundle.version.numbers() < (2, 0, 0) { &[] } else { &["prepare"] };
-    docker::run_once(host, image, &binds, args).map_err(|error| match error.code() {
+    docker::run_once(host, image, &binds, arguments).map_err(|error| match error.code() {
         // Docker's own codes are 125 to 127.
         Some(code) if code < 125 => {
             Trouble::lasting(format!("the bundle's prepare refuses its harbor.yml: {}", error.said()))
@@ -112,7 +116,8 @@ mod tests {
     use contract::harbor::Version;
 
     fn bundle(version: &str) -> Bundle {
-        Bundle { version: Version::parse(version).unwrap(), prepare: Some(format!("goharbor/prepare:{version}")) }
+        let prepare = format!("goharbor/prepare:{version}");
+        Bundle { version: Version::parse(version).unwrap(), images: vec![prepare.clone()], prepare: Some(prepare) }
     }
 
     fn file(text: &str) -> PrepareFile {
@@ -127,7 +132,10 @@ mod tests {
     fn it_runs_when_what_it_is_given_differs() {
         let machine = TestMachine::new();
         machine.program("docker", RENDERS);
-        let run = |version: &str, text: &str| run(&machine.host, &bundle(version), &[file(text)]).unwrap();
+        let with = |version: &str, text: &str, arguments: &[&str]| {
+            run(&machine.host, &bundle(version), &[file(text)], arguments).unwrap()
+        };
+        let run = |version: &str, text: &str| with(version, text, &["prepare"]);
         let first = run("v2.15.2", "one");
         assert_eq!(first.files["common/config/core/env"].text, "one");
         assert!(first.files.contains_key("docker-compose.yml"));
@@ -146,12 +154,15 @@ mod tests {
         assert!(machine.calls().is_empty());
         std::fs::remove_file(machine.host.below(&Path::new(PLACE).join("compose_location").join(COMPOSE_FILE)))
             .unwrap();
-        assert!(super::run(&machine.host, &bundle("v2.15.2"), &[file("one")]).unwrap_err().passing);
+        assert!(super::run(&machine.host, &bundle("v2.15.2"), &[file("one")], &["prepare"]).unwrap_err().passing);
         assert_ne!(run("v2.15.2", "one"), first, "what is damaged is made again");
         machine.calls();
         assert_ne!(run("v2.15.2", "two"), first);
-        assert_ne!(run("v1.10.19", "two"), first);
+        assert_ne!(with("v1.10.19", "two", &[]), first);
         assert!(machine.calls().last().unwrap().ends_with("goharbor/prepare:v1.10.19"));
+        let before = run("v2.15.2", "two");
+        assert_ne!(with("v2.15.2", "two", &["prepare", "--with-trivy"]), before, "an option is turned on");
+        assert!(machine.calls().last().unwrap().ends_with("goharbor/prepare:v2.15.2 prepare --with-trivy"));
     }
 
     #[test]
@@ -164,11 +175,11 @@ mod tests {
         ] {
             machine.program("docker", &format!("{RENDERS}; {script}"));
             for _ in 0..2 {
-                let trouble = run(&machine.host, &bundle("v2.15.2"), &files).unwrap_err();
+                let trouble = run(&machine.host, &bundle("v2.15.2"), &files, &[]).unwrap_err();
                 assert!(trouble.passing == passing && trouble.message.contains(words), "{trouble}");
             }
         }
         machine.program("docker", RENDERS);
-        assert!(run(&machine.host, &bundle("v2.15.2"), &files).is_ok());
+        assert!(run(&machine.host, &bundle("v2.15.2"), &files, &[]).is_ok());
     }
 }

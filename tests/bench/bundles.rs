@@ -39,7 +39,7 @@ fn bake(directory: &Path, path: &Path) {
     let (sha256, _) = Digest::of_file(path).unwrap();
     let cache = directory.join("cache");
     let (store, packages) = (Store::open(&cache).unwrap(), Packages::open(&cache).unwrap());
-    let planned = PlannedBundle { sha256, from: BundleSource::File(path.into()) };
+    let planned = PlannedBundle::whole(sha256, BundleSource::File(path.into()));
     let (bundle, found) = bundle::take(&planned, &store, &packages, true).unwrap();
     assert!(!found);
     let scratch = store.scratch().unwrap();

@@ -76,7 +76,7 @@ fn a_name_that_means_another_layer_is_read_again() {
 /// As a build takes the bundle `file`.
 fn take(store: &Store, cache: &Path, file: &Path) -> (bundle::Bundle, bool) {
     let (sha256, _) = Digest::of_file(file).unwrap();
-    let planned = PlannedBundle { sha256, from: BundleSource::File(file.into()) };
+    let planned = PlannedBundle::whole(sha256, BundleSource::File(file.into()));
     bundle::take(&planned, store, &Packages::open(cache).unwrap(), true).unwrap()
 }
 

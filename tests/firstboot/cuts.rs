@@ -57,9 +57,12 @@ impl Machine {
             "version: 1\ncluster: hub\nharbor: {{external_url: 'http://hub.example.com', http_port: {port}, admin_password: \
              'ref+file:///etc/admin'}}\nstorage: {{local: {{path: /srv/share}}}}\ndatabase: bundled\nredis: bundled\n"
         );
+        let (generation, database) = match version.starts_with("v1.1") {
+            true => ("cfg", "vmware/harbor-db:__version__"),
+            false => ("yml", "goharbor/harbor-db:v1"),
+        };
         let record = format!(
-            r#"{{"schema":1,"version":"{version}","generation":"{}","images":["goharbor/prepare:{version}"]}}"#,
-            if version.starts_with("v1.1") { "cfg" } else { "yml" }
+            r#"{{"schema":1,"version":"{version}","generation":"{generation}","images":["goharbor/prepare:{version}","{database}","goharbor/valkey-photon:v1","goharbor/redis-photon:v1"]}}"#
         );
         for (path, content) in [
             ("etc/habuild/node.yaml", node.as_str()),

@@ -65,7 +65,7 @@ fn link(path: &str, target: &str) -> Step {
 }
 
 fn bundle(content: &[u8]) -> Step {
-    Step::Bundle(PlannedBundle { sha256: Digest::of(content), from: BundleSource::Url("https://example.com".into()) })
+    Step::Bundle(PlannedBundle::whole(Digest::of(content), BundleSource::Url("https://example.com".into())))
 }
 
 fn remove(paths: &[&str]) -> Step {

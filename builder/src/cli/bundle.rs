@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use contract::harbor::{self, COMPOSE_FILE, Generation, When};
+use contract::harbor::{self, COMPOSE_FILE, Generation, HarborOption, When};
 use serde_json::{Value, json};
 
 use super::paths;
@@ -16,6 +16,7 @@ use crate::bake::packages::Packages;
 use crate::bake::store::Store;
 use crate::plan::layer::{BundleSource, PlannedBundle};
 use crate::report::{self, Failure, Fault};
+use crate::spec::image::Chosen;
 use crate::sys::digest::Digest;
 use crate::sys::{file, userns};
 
@@ -60,11 +61,12 @@ pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     let (store, packages) = (Store::open(&cache)?, Packages::open(&cache)?);
     let _in_use = store.in_use()?;
     let (sha256, length) = Digest::of_file(&args.file)?;
-    let planned = PlannedBundle { sha256, from: BundleSource::File(args.file.clone()) };
+    let planned = PlannedBundle::whole(sha256, BundleSource::File(args.file.clone()));
     let (bundle, _) = bundle::take(&planned, &store, &packages, true)?;
     let services = services(&bundle)?;
+    let baked = bundle.clone().only(&Chosen::default())?.images;
     if args.json {
-        say(format_args!("{:#}", as_json(&bundle, sha256, length, &services)));
+        say(format_args!("{:#}", as_json(&bundle, sha256, length, &services, &baked)));
         return Ok(0);
     }
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
@@ -78,7 +80,8 @@ pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     say(format_args!("\ncontainer images, their layers from the bottom up"));
     for image in &bundle.images {
         let names = if image.tags.is_empty() { "(no name)".to_owned() } else { image.tags.join(", ") };
-        say(format_args!("  {names:<44} {}  {:>9}", image.id.short(), report::size(size_of(&bundle, image))));
+        let never = if baked.contains(image) { "" } else { "  never baked" };
+        say(format_args!("  {names:<44} {}  {:>9}{never}", image.id.short(), report::size(size_of(&bundle, image))));
         for diff_id in &image.layers {
             let size = bundle.layers.get(diff_id).map_or(0, |layer| layer.size);
             say(format_args!("  {:<44} {}  {:>9}", "", diff_id.short(), report::size(size)));
@@ -126,7 +129,8 @@ fn in_words(when: When) -> &'static str {
         When::Always => "always",
         When::Bundled => "where the node config says bundled",
         When::Prepare => "once, to render the configuration",
-        When::Option => "not in this version of habuild",
+        When::Option(HarborOption::Trivy) => "where the node config says harbor.trivy",
+        When::Option(HarborOption::Metrics) => "where the node config says harbor.metrics",
         When::Never => "never: the node's journal does its work",
     }
 }
@@ -135,7 +139,7 @@ fn size_of(bundle: &Bundle, image: &Image) -> u64 {
     image.layers.iter().filter_map(|diff_id| bundle.layers.get(diff_id)).map(|layer| layer.size).sum()
 }
 
-fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &[Service]) -> Value {
+fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &[Service], baked: &[Image]) -> Value {
     let image = |(image, (_, chains)): (&Image, (Digest, Vec<Digest>))| {
         let layers = image.layers.iter().zip(chains).map(|(diff_id, chain)| {
             let size = bundle.layers.get(diff_id).map_or(0, |layer| layer.size);
@@ -145,6 +149,7 @@ fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &[Service]) -
             "id": image.id,
             "names": image.tags,
             "size": size_of(bundle, image),
+            "baked": baked.contains(image),
             "layers": layers.collect::<Vec<_>>(),
         })
     };

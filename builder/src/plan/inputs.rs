@@ -96,7 +96,8 @@ fn copied(path: &Path, to: String, mode: Option<u32>) -> Result<Step> {
 fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
     if harbor.bundle.contains("://") {
         let sha256 = harbor.sha256.context("a bundle from a URL without its digest")?;
-        return Ok(PlannedBundle { sha256, from: BundleSource::Url(harbor.bundle.clone()) });
+        let from = BundleSource::Url(harbor.bundle.clone());
+        return Ok(PlannedBundle { sha256, from, images: harbor.images.clone() });
     }
     let path = root.join(&harbor.bundle);
     let refused = |words: String| Failure::new(Fault::Input, format!("bundle {}: {words}", path.display()));
@@ -114,7 +115,7 @@ fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
             .into());
     }
     let path = std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()))?;
-    Ok(PlannedBundle { sha256, from: BundleSource::File(path) })
+    Ok(PlannedBundle { sha256, from: BundleSource::File(path), images: harbor.images.clone() })
 }
 
 /// Renders a template over explicit values; an unknown variable is the template's mistake.

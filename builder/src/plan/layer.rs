@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use contract::harbor::HarborOption;
 use serde::{Deserialize, Serialize};
 
 use super::lock::Package;
-use crate::spec::image::Base;
+use crate::spec::image::{Base, Chosen};
 use crate::spec::layer::Operation;
 use crate::sys::digest::Digest;
 
@@ -48,6 +49,29 @@ pub struct PlannedBundle {
     pub sha256: Digest,
     /// Where it is.
     pub from: BundleSource,
+    /// Which of its container images are baked.
+    pub images: Chosen,
+}
+
+impl PlannedBundle {
+    /// One of which everything is baked that a node can run.
+    #[must_use]
+    pub fn whole(sha256: Digest, from: BundleSource) -> Self {
+        Self { sha256, from, images: Chosen::default() }
+    }
+
+    /// Its digest, and what is left out.
+    fn line(&self) -> String {
+        let mut words = vec![self.sha256.to_string()];
+        if let Some(options) = &self.images.options {
+            words.push("options".into());
+            words.extend(HarborOption::ALL.iter().filter(|o| options.contains(o)).map(|o| o.name().to_owned()));
+        }
+        if !self.images.bundled {
+            words.push("external".into());
+        }
+        line("bundle", words)
+    }
 }
 
 /// Where a bundle is.
@@ -172,7 +196,7 @@ impl Step {
             Self::File(PlannedFile { to, mode, source }) => {
                 line("file", [to, &format!("{mode:04o}"), &source.digest().to_string()])
             }
-            Self::Bundle(bundle) => line("bundle", [&bundle.sha256.to_string()]),
+            Self::Bundle(bundle) => bundle.line(),
             // JSON escapes newlines and quotes, so that it is one line and no other operation's.
             Self::Operation(operation) => {
                 format!(

@@ -96,7 +96,7 @@ fn bundle_of(layers: &[PlannedLayer]) -> Option<&PlannedBundle> {
 
 /// In a plan a bundle is a name and a digest: where its file lies on this host is nobody else's business.
 fn resolve_bundle(image: &mut ImageSpec, layers: &[PlannedLayer]) {
-    if let (Some(harbor), Some(PlannedBundle { sha256, from })) = (&mut image.harbor, bundle_of(layers)) {
+    if let (Some(harbor), Some(PlannedBundle { sha256, from, .. })) = (&mut image.harbor, bundle_of(layers)) {
         harbor.sha256 = Some(*sha256);
         if let BundleSource::File(path) = from {
             harbor.bundle = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

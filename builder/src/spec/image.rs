@@ -1,5 +1,6 @@
 //! The image spec, `images/NAME.toml`: what to bake.
 
+use contract::harbor::HarborOption;
 use serde::{Deserialize, Serialize};
 
 use super::names::{ByteSize, Distribution};
@@ -44,6 +45,30 @@ pub struct Harbor {
     pub bundle: String,
     /// Required for a URL.
     pub sha256: Option<Digest>,
+    /// Which of its container images are baked.
+    #[serde(flatten)]
+    pub images: Chosen,
+}
+
+/// Which of a bundle's container images are baked. What no node can run (the bundle's log service, Notary, Clair, chart
+/// repositories) never is.
+///
+/// Unless the spec says otherwise an image is for every node config: who bakes it need not know what the nodes will be told, and
+/// one that is too large does less harm than a node that cannot do what it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+// Manifests from before it could be chosen are read too.
+#[serde(default)]
+pub struct Chosen {
+    /// The options of Harbor that nodes may turn on; `None`: all that the bundle has.
+    pub options: Option<Vec<HarborOption>>,
+    /// Whether nodes may use the bundle's own database and Redis.
+    pub bundled: bool,
+}
+
+impl Default for Chosen {
+    fn default() -> Self {
+        Self { options: None, bundled: true }
+    }
 }
 
 /// `[disk]`

@@ -1,10 +1,11 @@
 //! Reads an [`ImageSpec`] from its tree: defaults, ranges, and what this version cannot do yet.
 
-use super::image::{Artifacts, Base, Disk, Firmware, Format, Harbor, ImageSpec, Root};
+use super::image::{Artifacts, Base, Chosen, Disk, Firmware, Format, Harbor, ImageSpec, Root};
 use super::names::{ByteSize, Distribution, parse_name};
 use super::release;
 use super::url::{Scheme, parse_url};
 use crate::sys::digest::Digest;
+use contract::harbor::HarborOption;
 use contract::strict::{Field, Mistake, Reader, quoted};
 
 /// The layer that every image starts from.
@@ -116,15 +117,26 @@ fn parse_architecture(text: &str) -> Result<String, Mistake> {
 }
 
 fn read_harbor(d: &mut Reader, field: &Field<'_>) -> Option<Harbor> {
-    let fields = d.fields(field, &["bundle", "sha256"])?;
+    let fields = d.fields(field, &["bundle", "sha256", "options", "bundled"])?;
     let bundle = d.need_like(&fields, "bundle", "bundle = \"PATH or https URL\"", |d, f| d.parsed(f, parse_bundle));
     let sha256 = d.maybe(&fields, "sha256", |d, f| d.parsed(f, parse_digest));
+    let options = d.maybe(&fields, "options", |d, f| d.list_of(f, parse_option));
+    let bundled = d.or(&fields, "bundled", true, Reader::boolean);
     let is_url = fields.get("bundle").and_then(Field::quietly).is_some_and(|text| text.contains("://"));
     if is_url && !fields.has("sha256") {
         let mistake = Mistake::new("a bundle from a URL needs sha256");
         return d.refuse_key(field, mistake.hint("add sha256 = \"64 hexadecimal digits\""));
     }
-    Some(Harbor { bundle: bundle?, sha256: sha256? })
+    Some(Harbor { bundle: bundle?, sha256: sha256?, images: Chosen { options: options?, bundled: bundled? } })
+}
+
+fn parse_option(text: &str) -> Result<HarborOption, Mistake> {
+    let mut options = HarborOption::ALL.into_iter();
+    match options.find(|option| option.name() == text) {
+        Some(option) => Ok(option),
+        None if ["clair", "notary", "chartmuseum"].contains(&text) => Err(Mistake::not_in_this_version(text)),
+        None => Err(Mistake::unknown("option of Harbor", text, HarborOption::ALL.map(HarborOption::name))),
+    }
 }
 
 fn parse_bundle(text: &str) -> Result<String, Mistake> {

@@ -78,6 +78,7 @@ pub(super) fn read(host: &Host, path: &Path) -> Result<Node, Trouble> {
     }
     let bundle = Bundle::find(host)?;
     harbor::limits(&config, &bundle.version)?;
+    harbor::has_images(&config, &bundle.uses(host)?, &bundle.images)?;
     let warnings = warnings.iter().map(|problem| located(path, "", problem)).collect();
     Ok(Node { instance: instance(host)?, config, bundle, warnings })
 }

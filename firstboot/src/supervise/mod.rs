@@ -40,6 +40,8 @@ const PATIENCE: u32 = 3;
 const PROXY: &str = "proxy";
 /// The services that its configuration names (goharbor/harbor v1.1.2 to v2.15.2, `nginx.http.conf`).
 const BEHIND_PROXY: [&str; 4] = ["core", "portal", "registry", "ui"];
+/// Those that it names besides where Harbor gives metrics: where there is the first of them.
+const MEASURED: [&str; 2] = ["exporter", "jobservice"];
 
 /// What wakes the supervisor.
 enum Event {
@@ -104,11 +106,17 @@ fn described(host: &Host) -> Result<Described, Trouble> {
         serde_json::from_slice(&content.bytes).map_err(|error| Trouble::lasting(format!("{COMPOSE}: {error}")))?;
     let services = harbor::start_order(&file);
     let order = services.iter().map(|service| harbor::container(&file, service)).collect();
-    let behind = services.iter().filter(|service| BEHIND_PROXY.contains(&service.as_str()));
-    let behind_proxy = behind.map(|service| harbor::container(&file, service)).collect();
+    let behind_proxy = behind_proxy(&services).map(|service| harbor::container(&file, service)).collect();
     let core = harbor::ping(&Bundle::find(host)?.version).map(|ping| Core::new(&file, ping));
     let proxy = harbor::container(&file, PROXY);
     Ok(Described { order, proxy, behind_proxy, core, mountpoint: proof::Expected::recorded(host)?.mountpoint })
+}
+
+/// The services whose names the proxy looks up at its start.
+fn behind_proxy(services: &[String]) -> impl Iterator<Item = &String> {
+    let has = |name: &str| services.iter().any(|service| service == name);
+    let measured = if has(MEASURED[0]) { &MEASURED[..] } else { &[] };
+    services.iter().filter(move |service| [&BEHIND_PROXY, measured].concat().contains(&service.as_str()))
 }
 
 /// Sends SIGTERM and SIGINT as events. Blocked and waited for, because a handler would need unsafe code.
@@ -332,5 +340,21 @@ impl Supervisor<'_> {
             state.write(self.host);
             self.state = state;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind_proxy;
+
+    #[test]
+    fn the_proxy_looks_up_more_where_there_are_metrics() {
+        let all = |extra: &[&str]| -> Vec<String> {
+            let services = [&["portal", "registry", "core", "jobservice", "trivy-adapter"], extra].concat();
+            let services: Vec<String> = services.into_iter().map(str::to_owned).collect();
+            behind_proxy(&services).cloned().collect()
+        };
+        assert_eq!(all(&["proxy"]), ["portal", "registry", "core"]);
+        assert_eq!(all(&["exporter", "proxy"]), ["portal", "registry", "core", "jobservice", "exporter"]);
     }
 }

@@ -106,7 +106,7 @@ fn check_members(version: &Version, to: &Path, archive: &Archive) -> Result<()> 
         tags.into_iter().any(|tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image))
     };
     let members = harbor::members(version);
-    let needed = members.iter().filter(|member| !matches!(member.when, When::Option | When::Never));
+    let needed = members.iter().filter(|member| !matches!(member.when, When::Option(_) | When::Never));
     lacks(&format!("Harbor {version} needs"), needed.map(|member| member.image).filter(|image| !holds(image)))
 }
 

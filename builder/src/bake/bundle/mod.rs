@@ -3,6 +3,7 @@
 //!
 //! Invariant: memory does not grow with the bundle's length; a bundle that is refused is named, with what is wrong.
 
+mod chosen;
 mod files;
 mod kept;
 

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::options::METRICS_PORT;
+
 /// The bundle's own databases.
 const DATABASES: [&str; 2] = ["mysql", "postgresql"];
 /// The service that clients talk to.
@@ -50,6 +52,8 @@ pub(super) struct Places<'p> {
     pub(super) http_port: u16,
     /// The port for https that is published, if the node serves it.
     pub(super) https_port: Option<u16>,
+    /// The port for metrics that is published, if Harbor gives any.
+    pub(super) metrics_port: Option<u16>,
     /// Whether this node runs jobs.
     pub(super) jobservice: bool,
     /// Whether the database is the bundle's own.
@@ -139,6 +143,9 @@ fn rewrite_service(
         let mut ports = vec![format!("{}:{}", places.http_port, target(service, &["80", "8080"])?)];
         if let Some(port) = places.https_port {
             ports.push(format!("{port}:{}", target(service, &["443", "8443"])?));
+        }
+        if let Some(port) = places.metrics_port {
+            ports.push(format!("{port}:{}", target(service, &[&METRICS_PORT.to_string()])?));
         }
         service.insert("ports".into(), json!(ports));
     }
@@ -255,7 +262,7 @@ pub fn start_order(file: &Value) -> Vec<String> {
     // What the core serves to and from comes first, and what clients talk to last, whatever depends on it by name.
     let rank = |name: &str| match name {
         name if DATABASES.contains(&name) || name == REDIS => 0,
-        "registry" | "registryctl" | "portal" => 1,
+        "registry" | "registryctl" | "portal" | "trivy-adapter" => 1,
         PROXY => 3,
         _ => 2,
     };

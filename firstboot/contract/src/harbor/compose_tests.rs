@@ -77,6 +77,7 @@ fn places(env: &BTreeMap<String, String>) -> Places<'_> {
         work: "/var/lib/habuild/harbor",
         http_port: 8070,
         https_port: None,
+        metrics_port: None,
         jobservice: true,
         database: false,
         redis: false,

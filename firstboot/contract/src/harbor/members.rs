@@ -3,7 +3,7 @@
 //!
 //! Facts: goharbor/harbor at the tags v1.8.6 to v2.15.2, `make/photon/prepare/templates/docker_compose`.
 
-use super::Version;
+use super::{HarborOption, Version};
 
 /// When a service runs on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub enum When {
     Bundled,
     /// Once, to render the configuration.
     Prepare,
-    /// Where an option of Harbor's is on that habuild knows.
-    Option,
+    /// Where the node config turns an option on.
+    Option(HarborOption),
     /// Never: the node's journal does its work.
     Never,
 }
@@ -52,7 +52,7 @@ pub fn settings_file(version: &Version) -> &'static str {
 pub fn members(version: &Version) -> Vec<Member> {
     let numbers = version.numbers();
     let member = |service, image| Member { service, image, when: when(service) };
-    let option = |service, image| Member { service, image, when: When::Option };
+    let option = |service, image, option| Member { service, image, when: When::Option(option) };
     let redis = if numbers < (2, 15, 2) { "goharbor/redis-photon" } else { "goharbor/valkey-photon" };
     let mut members = vec![
         member("core", "goharbor/harbor-core"),
@@ -66,12 +66,12 @@ pub fn members(version: &Version) -> Vec<Member> {
         member("registry", "goharbor/registry-photon"),
         member("registryctl", "goharbor/harbor-registryctl"),
     ];
-    if numbers >= (2, 2, 0) {
-        members.push(option("exporter", "goharbor/harbor-exporter"));
-    }
-    if numbers >= (2, 0, 0) {
-        members.push(option("trivy-adapter", "goharbor/trivy-adapter-photon"));
-    }
+    let options = [
+        option("exporter", "goharbor/harbor-exporter", HarborOption::Metrics),
+        option("trivy-adapter", "goharbor/trivy-adapter-photon", HarborOption::Trivy),
+    ];
+    let there = |member: &Member| matches!(member.when, When::Option(option) if option.is_in(version));
+    members.extend(options.into_iter().filter(there));
     members.sort_by_key(|member| member.service);
     members
 }
@@ -89,6 +89,12 @@ mod tests {
         assert!(!has("v2.1.6", "harbor-exporter") && has("v2.2.0", "harbor-exporter"));
         assert!(has("v2.15.1", "redis-photon") && !has("v2.15.1", "valkey-photon"));
         assert!(!has("v2.15.2", "redis-photon") && has("v2.15.2", "valkey-photon"));
+        let option = |version, service| {
+            let member = of(version).into_iter().find(|member| member.service == service);
+            member.map(|member| member.when)
+        };
+        assert_eq!(option("v2.2.0", "exporter"), Some(When::Option(HarborOption::Metrics)));
+        assert_eq!(option("v2.2.0", "trivy-adapter"), Some(When::Option(HarborOption::Trivy)));
         let file = |version| settings_file(&Version::parse(version).unwrap());
         assert_eq!((file("v1.10.19"), file("v2.0.0")), ("harbor.yml", "harbor.yml.tmpl"));
     }

@@ -8,11 +8,13 @@ mod compose;
 mod health;
 mod images;
 mod members;
+mod options;
 mod passwords;
 mod ping;
 mod record;
 mod settings;
 mod template;
+mod uses;
 mod version;
 mod yml;
 
@@ -24,9 +26,11 @@ pub use compose::{Compose, container, start_order};
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
+pub use options::{HarborOption, prepare_arguments};
 pub use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
+pub use uses::{Uses, has_images};
 pub use version::{Generation, Version};
 pub use yml::{PrepareFile, Prepared, prepare_files};
 
@@ -203,6 +207,7 @@ pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
         let message = format!("database.kind: Harbor {version} keeps its data in {name} only");
         return Err(Mistake::new(message).hint(format!("write {word}")));
     }
+    options::limits(config, version)?;
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),
@@ -229,6 +234,7 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
         work: inputs.directories.work,
         http_port: config.harbor.http_port,
         https_port: config.tls.as_ref().map(|_| config.harbor.https_port),
+        metrics_port: config.harbor.metrics.as_ref().map(|metrics| metrics.port),
         jobservice: config.harbor.jobservice,
         database: config.database.is_bundled(),
         redis: config.redis.is_bundled(),

@@ -140,6 +140,12 @@ impl Found<'_> {
         if self.config.tls.is_none() && self.given("harbor.https_port") {
             self.add("harbor.https_port", Mistake::new("is not used").hint("without tls this node serves http only"));
         }
+        if !harbor.trivy && harbor.settings.0.contains_key("trivy") {
+            self.add(
+                "harbor.settings.trivy",
+                Mistake::new("is not used").hint("the scanner runs with harbor.trivy: true"),
+            );
+        }
         let database = self.config.database.external().map(|database| ("database.host", &database.host));
         let redis = self.config.redis.external().map(|redis| ("redis.host", &redis.host));
         for (key, host) in database.into_iter().chain(redis) {

@@ -21,8 +21,21 @@ pub struct Harbor {
     pub admin_password: SecretValue,
     /// Whether this node runs jobs (replication, garbage collection, …).
     pub jobservice: bool,
+    /// Whether the scanner for vulnerabilities runs. All nodes of a cluster must say the same: a core that has none takes it
+    /// out of the database that they share (v2.15.2 `src/core/main.go`).
+    pub trivy: bool,
+    /// Where this node gives metrics; none: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// Keys of Harbor's own configuration file.
     pub settings: Settings,
+}
+
+/// What Prometheus reads.
+#[derive(Debug, Clone, Serialize)]
+pub struct Metrics {
+    /// The port that answers.
+    pub port: u16,
 }
 
 /// How the load balancer is told that the node can serve.
@@ -69,7 +82,8 @@ pub struct Upgrade {
 impl Harbor {
     /// `serves_tls`: whether the node config has `tls`, without which `https_port` is not listened on.
     pub(super) fn decode(d: &mut Decoder, field: &Field<'_>, serves_tls: bool) -> Option<Self> {
-        let known = ["external_url", "http_port", "https_port", "admin_password", "jobservice", "settings"];
+        let known =
+            ["external_url", "http_port", "https_port", "admin_password", "jobservice", "trivy", "metrics", "settings"];
         let fields = d.fields(field, &known)?;
         let external_url = d.need(&fields, "external_url", |d, f| d.parsed(f, external_url));
         let http_port = d.or(&fields, "http_port", 80, Decoder::port);
@@ -80,6 +94,8 @@ impl Harbor {
         }
         let admin_password = d.need(&fields, "admin_password", Decoder::secret);
         let jobservice = d.or(&fields, "jobservice", true, Decoder::boolean);
+        let trivy = d.or(&fields, "trivy", false, Decoder::boolean);
+        let metrics = d.maybe(&fields, "metrics", Metrics::decode);
         let settings = d.or(&fields, "settings", Settings::default(), Settings::decode);
         Some(Self {
             external_url: external_url?,
@@ -87,8 +103,19 @@ impl Harbor {
             https_port: https_port?,
             admin_password: admin_password?,
             jobservice: jobservice?,
+            trivy: trivy?,
+            metrics: metrics?,
             settings: settings?,
         })
+    }
+}
+
+impl Metrics {
+    fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let fields = d.fields(field, &["port"])?;
+        let port = d.or(&fields, "port", 9090, Decoder::port);
+        d.listens(&fields, "port", port);
+        Some(Self { port: port? })
     }
 }
 

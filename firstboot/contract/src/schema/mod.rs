@@ -20,7 +20,7 @@ mod user_data;
 
 pub use check::{not_in_this_version, warnings};
 pub use database::{Database, DatabaseKind, Redis, Service, TlsMode};
-pub use harbor::{Harbor, Readiness, Requirement, Upgrade};
+pub use harbor::{Harbor, Metrics, Readiness, Requirement, Upgrade};
 pub use pointer::look_up;
 pub use secret::{Literal, Scheme, SecretRef, SecretValue};
 pub use settings::{Setting, Settings};

@@ -33,7 +33,7 @@ pub enum Setting {
 }
 
 /// Keys that the node config sets elsewhere: `(setting, key of the node config)`.
-const OWNED: [(&str, &str); 30] = [
+const OWNED: [(&str, &str); 31] = [
     ("hostname", "harbor.external_url"),
     ("external_url", "harbor.external_url"),
     ("ui_url_protocol", "harbor.external_url"),
@@ -61,6 +61,7 @@ const OWNED: [(&str, &str); 30] = [
     ("registry_storage_provider_name", "storage"),
     ("registry_storage_provider_config", "storage"),
     ("reload_config", "habuild, once per change of the database"),
+    ("metric", "harbor.metrics"),
     ("internal_tls", "habuild, in no version yet"),
     ("_version", "habuild, from the bundle"),
     ("location", "habuild: logs stay on the node"),

@@ -6,6 +6,7 @@
 //!
 //! Invariant: pure; secrets appear in the rendered bytes only.
 
+mod authorities;
 mod settings;
 #[cfg(test)]
 #[path = "tests.rs"]
@@ -16,6 +17,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use super::options::{METRICS_PATH, METRICS_PORT, TRIVY_DATABASE};
 use super::{Inputs, Rendered, RenderedFile, Version, broken, check_database_password, check_redis_password};
 use crate::schema::{Database, NodeConfig, Redis, TlsMode};
 use crate::strict::Mistake;
@@ -59,15 +61,8 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
         return Err(Mistake::new(format!("harbor.jobservice: Harbor {version} needs one on every node"))
             .hint("leave it out: each core gives its jobs to its own node's job service"));
     }
-    if config.database.external().is_some_and(|database| database.ca.is_some()) {
-        return Err(Mistake::new("database.ca: not in this version of habuild")
-            .hint("Harbor then trusts the authorities of its own image"));
-    }
+    authorities::limits(config, version)?;
     if let Some(redis) = config.redis.external() {
-        if redis.tls != TlsMode::Off {
-            return Err(Mistake::new("redis.tls: not in this version of habuild")
-                .hint("write off, and keep the network between them closed"));
-        }
         if redis.db != 0 {
             let message = format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set");
             return Err(Mistake::new(message).hint("leave it out; give each cluster a Redis of its own"));
@@ -153,6 +148,9 @@ fn harbor_yml(inputs: &Inputs<'_>) -> Result<Value, Mistake> {
         let redis = external_redis(redis, inputs)?;
         values.insert("external_redis".into(), redis);
     }
+    if config.harbor.metrics.is_some() {
+        values.insert("metric".into(), json!({"enabled": true, "port": METRICS_PORT, "path": METRICS_PATH}));
+    }
     Ok(Value::Object(values))
 }
 
@@ -191,7 +189,12 @@ fn external_redis(redis: &Redis, inputs: &Inputs<'_>) -> Result<Value, Mistake> 
     if !redis.username.is_empty() {
         value["username"] = json!(redis.username);
     }
-    for (key, number) in [("registry_db_index", 1), ("jobservice_db_index", 2)] {
+    let scanner = inputs.config.harbor.trivy.then_some(("trivy_db_index", TRIVY_DATABASE));
+    if redis.tls != TlsMode::Off {
+        // The authority is put where it would copy it to (`authorities`).
+        value["tlsOptions"] = json!({"enable": true, "rootCA": ""});
+    }
+    for (key, number) in [("registry_db_index", 1), ("jobservice_db_index", 2)].into_iter().chain(scanner) {
         value[key] = json!(number);
     }
     Ok(value)
@@ -239,6 +242,7 @@ pub(super) fn render(inputs: &Inputs<'_>) -> Result<(Rendered, String), Mistake>
         secret("secret/cert/server.crt", inputs.need("tls.certificate")?, proxy);
         secret("secret/cert/server.key", inputs.need("tls.key")?, proxy);
     }
+    rendered.files.extend(authorities::files(inputs)?);
     let work = inputs.directories.work;
     let directories = prepared.directories.iter().filter(|path| *path != "common/config/log");
     rendered.directories.extend(directories.map(|path| super::Directory::plain(format!("{work}/{path}"))));

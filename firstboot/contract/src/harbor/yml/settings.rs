@@ -1,8 +1,8 @@
 //! `harbor.yml`: the bundle's own, with what the node config says in its place. So each version gets the keys that it
 //! demands, with its own defaults.
 //!
-//! A key of `harbor.settings` must be in the bundle's file, be it in a comment: what is misspelt, or of another version, is
-//! refused.
+//! A key of `harbor.settings` must be in the bundle's file at the same place, be it in a comment: what is misspelt, misplaced or of
+//! another version is refused.
 
 use std::collections::BTreeSet;
 
@@ -15,45 +15,65 @@ use crate::strict::Mistake;
 /// Keys of whose maps the keys are anybody's choice: `trace.attributes`.
 const FREE: [&str; 1] = ["attributes"];
 
+/// Where the settings stand in the node config.
+const ABOVE: &str = "harbor.settings";
+
 /// What the node does otherwise, or not yet, and why.
-const REFUSED: [(&str, &str); 8] = [
+const REFUSED: [(&str, &str); 6] = [
     ("storage_service", "images are stored on the share"),
     ("external_endpoint", "Harbor's logs go to the node's journal: forward that"),
     ("uaa", "not in this version of habuild"),
     ("clair", "clair is not supported: use a version with trivy"),
     ("chart", "chart repositories are not supported: charts are stored as OCI artifacts since 2.0"),
     ("notary", "notary is not supported"),
-    ("trivy", "the scanner is not in this version of habuild"),
-    ("metric", "metrics are not in this version of habuild"),
 ];
 
-/// The keys that a file has or mentions.
+/// The paths of the keys that a file has or mentions: `jobservice.max_job_workers`.
 #[derive(Debug)]
-struct Known {
-    /// At the top.
-    top: BTreeSet<String>,
-    /// Anywhere.
-    all: BTreeSet<String>,
-}
+struct Known(BTreeSet<String>);
 
 impl Known {
+    /// What stands in a comment counts as if it did not: one mark and one blank behind it are no indent, however many there are
+    /// one after the other (so it is in every version, v1.8.6 to v2.15.2 `make/harbor.yml`, `make/harbor.yml.tmpl`).
     fn of(text: &str) -> Self {
-        let (mut top, mut all) = (BTreeSet::new(), BTreeSet::new());
+        let mut paths = BTreeSet::new();
+        let mut above: Vec<(usize, &str)> = Vec::new();
         for line in text.lines() {
-            let marks = |c: char| c == '#' || c == ' ' || c == '-';
-            let bare = line.trim_start_matches(marks);
-            let Some((name, _)) = bare.split_once(':') else { continue };
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let (mut bare, mut indent) = (line, 0);
+            loop {
+                if let Some(rest) = bare.strip_prefix('#') {
+                    bare = rest.strip_prefix(' ').unwrap_or(rest);
+                } else if let Some(rest) = bare.strip_prefix(' ') {
+                    (bare, indent) = (rest, indent + 1);
+                } else {
+                    break;
+                }
+            }
+            let Some((name, value)) = bare.split_once(':') else { continue };
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if name.is_empty() || !name.chars().all(plain) || !(value.is_empty() || value.starts_with(' ')) {
                 continue;
             }
-            // In a comment, one blank behind the mark is not an indent.
-            let before = line.get(..line.len() - bare.len()).unwrap_or_default();
-            if matches!(before, "" | "#" | "# ") {
-                top.insert(name.to_owned());
+            while above.last().is_some_and(|(other, _)| *other >= indent) {
+                above.pop();
             }
-            all.insert(name.to_owned());
+            above.push((indent, name));
+            let names: Vec<&str> = above.iter().map(|(_, name)| *name).collect();
+            paths.insert(names.join("."));
         }
-        Self { top, all }
+        Self(paths)
+    }
+
+    /// The names of the keys right below a path; below none: those at the top.
+    fn below<'k>(&'k self, path: &str) -> impl Iterator<Item = &'k str> {
+        let path = if path.is_empty() { String::new() } else { format!("{path}.") };
+        let names = self.0.iter().filter_map(move |known| known.strip_prefix(&path));
+        names.filter(|name| !name.contains('.'))
+    }
+
+    /// Where a key of this name stands, if it does anywhere.
+    fn elsewhere(&self, name: &str) -> Option<&str> {
+        self.0.iter().map(String::as_str).find(|path| path.rsplit('.').next() == Some(name))
     }
 }
 
@@ -66,7 +86,7 @@ pub(super) fn merged(inputs: &Inputs<'_>) -> Result<Map<String, Value>, Mistake>
     })?;
     let Value::Object(mut values) = value else { return Err(broken(file, "is no map")) };
     let merge = Merge { inputs, file, known: Known::of(&text) };
-    merge.map(&mut values, &inputs.config.harbor.settings, "harbor.settings", true)?;
+    merge.map(&mut values, &inputs.config.harbor.settings, "")?;
     Ok(values)
 }
 
@@ -77,21 +97,26 @@ struct Merge<'i> {
 }
 
 impl Merge<'_> {
-    fn map(&self, values: &mut Map<String, Value>, settings: &Settings, at: &str, top: bool) -> Result<(), Mistake> {
+    /// `at`: the path of the map in Harbor's file; empty at its top.
+    fn map(&self, values: &mut Map<String, Value>, settings: &Settings, at: &str) -> Result<(), Mistake> {
         let free = at.rsplit('.').next().is_some_and(|name| FREE.contains(&name));
         for (name, setting) in &settings.0 {
-            let key = format!("{at}.{name}");
+            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            let key = format!("{ABOVE}.{path}");
             if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
                 return Err(Mistake::new(format!("{key}: cannot be set")).hint(*why));
             }
-            let known = if top { &self.known.top } else { &self.known.all };
-            if !free && !known.contains(name) {
-                return Err(self.inputs.no_such(&key, known.iter().map(String::as_str), self.file));
+            if !free && !self.known.0.contains(&path) {
+                let mistake = self.inputs.no_such(&key, self.known.below(at), self.file);
+                return Err(match self.known.elsewhere(name) {
+                    Some(place) => mistake.hint(format!("it belongs to {ABOVE}.{place}")),
+                    None => mistake,
+                });
             }
             match (setting, values.get_mut(name)) {
-                (Setting::Map(inner), Some(Value::Object(below))) => self.map(below, inner, &key, false)?,
+                (Setting::Map(inner), Some(Value::Object(below))) => self.map(below, inner, &path)?,
                 _ => {
-                    let value = self.value(setting, &key)?;
+                    let value = self.value(setting, &path)?;
                     values.insert(name.clone(), value);
                 }
             }
@@ -99,16 +124,19 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn value(&self, setting: &Setting, key: &str) -> Result<Value, Mistake> {
+    fn value(&self, setting: &Setting, path: &str) -> Result<Value, Mistake> {
         Ok(match setting {
             // What YAML makes of it: a number, a truth value, nothing, or text.
             Setting::Plain(text) => serde_saphyr::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())),
             Setting::Quoted(text) => Value::from(text.as_str()),
-            Setting::Secret(_) => Value::from(self.inputs.need(key)?),
-            Setting::List(items) => items.iter().map(|item| self.value(item, key)).collect::<Result<_, _>>()?,
+            Setting::Secret(_) => Value::from(self.inputs.need(&format!("{ABOVE}.{path}"))?),
+            Setting::List(items) => {
+                let items = items.iter().enumerate();
+                items.map(|(i, item)| self.value(item, &format!("{path}[{i}]"))).collect::<Result<_, _>>()?
+            }
             Setting::Map(inner) => {
                 let mut below = Map::new();
-                self.map(&mut below, inner, key, false)?;
+                self.map(&mut below, inner, path)?;
                 Value::Object(below)
             }
         })

@@ -4,6 +4,9 @@ use super::*;
 use crate::harbor::{ClusterSecrets, Compose, Directories, render as render_all, start_order};
 use crate::schema;
 
+#[path = "options_tests.rs"]
+mod options;
+
 /// In the form of the bundle's own file; a key in a comment exists.
 const TEMPLATE: &str = "hostname: reg.mydomain.com
 http:
@@ -154,7 +157,21 @@ fn settings_are_those_of_the_version() {
             "harbor.settings.jobservice.max_workers: Harbor v2.15.2 has no such setting",
             "max_job_workers",
         ),
-        ("{max_job_workers: 1}", "harbor.settings.max_job_workers: Harbor v2.15.2 has no such setting", ""),
+        (
+            "{max_job_workers: 1}",
+            "harbor.settings.max_job_workers: Harbor v2.15.2 has no such setting",
+            "it belongs to harbor.settings.jobservice.max_job_workers",
+        ),
+        (
+            "{jobservice: {level: info}}",
+            "harbor.settings.jobservice.level: Harbor v2.15.2 has no such setting",
+            "it belongs to harbor.settings.log.level",
+        ),
+        (
+            "{proxy: {http_proxy: {http_proxy: x}}}",
+            "harbor.settings.proxy.http_proxy.http_proxy: Harbor v2.15.2 has no such setting",
+            "",
+        ),
         ("{storage_service: {s3: 1}}", "harbor.settings.storage_service: cannot be set", "on the share"),
         ("{log: {external_endpoint: {host: x}}}", "harbor.settings.log.external_endpoint: cannot be set", "journal"),
     ] {
@@ -181,7 +198,16 @@ fn what_a_version_cannot_do() {
         ),
         ("v2.7.4", "host: redis", "host: redis, username: u", Some("redis.username: Harbor v2.7.4")),
         ("v2.8.0", "host: redis", "host: redis, username: u", None),
-        ("v1.8.6", "host: redis", "host: redis, tls: verify", Some("redis.tls: not in this version of habuild")),
+        ("v2.12.4", "host: redis", "host: redis, tls: verify", Some("redis.tls: Harbor v2.12.4 cannot encrypt")),
+        ("v2.13.0", "host: redis", "host: redis, tls: verify", None),
+        (
+            "v1.10.19",
+            "host: db",
+            "host: db, tls: verify, ca: 'ref+file:///x'",
+            Some("database.ca: Harbor v1.10.19 trusts"),
+        ),
+        ("v1.10.19", "host: db", "host: db, tls: verify", None),
+        ("v2.0.0", "host: db", "host: db, tls: verify, ca: 'ref+file:///x'", None),
         (
             "v2.0.0",
             "admin_password",
@@ -312,6 +338,24 @@ fn the_compose_file_of_a_node() {
     assert_eq!(start_order(&compose)[0], "postgresql");
     let database = rendered.directories.iter().find(|made| made.path == "/local/database").unwrap();
     assert_eq!((database.mode, database.owner), (0o700, (999, 999)));
+}
+
+#[test]
+fn authorities_of_the_clusters_own() {
+    let own = "tls: verify, ca: 'ref+file:///x'";
+    let node =
+        NODE.replace("host: db", &format!("host: db, {own}")).replace("host: redis", &format!("host: redis, {own}"));
+    let values = yml("v2.15.2", &node).unwrap();
+    assert_eq!(values["external_redis"]["tlsOptions"], json!({"enable": true, "rootCA": ""}));
+    assert_eq!(values["external_database"]["harbor"]["ssl_mode"], "verify-full");
+    let (rendered, _) = rendered("v2.15.2", &node);
+    for name in ["database", "redis"] {
+        let file = &rendered.files[&format!("common/config/shared/trust-certificates/habuild-{name}.crt")];
+        assert_eq!((file.text.as_str(), file.mode, file.owner), ("pass\n", 0o644, HARBOR), "{name}");
+    }
+    let (without, _) = self::rendered("v2.15.2", NODE);
+    assert!(!without.files.keys().any(|path| path.contains("trust-certificates")));
+    assert_eq!(yml("v2.15.2", NODE).unwrap()["external_redis"].get("tlsOptions"), None);
 }
 
 /// From 1.9 on the proxy is a user of its own from its start.
