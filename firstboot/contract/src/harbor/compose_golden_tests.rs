@@ -28,6 +28,7 @@ fn rewritten(version: &str, text: &str, compose: Compose) -> Value {
         work: "/var/lib/habuild/harbor",
         http_port: 80,
         https_port: Some(443),
+        metrics_port: None,
         jobservice: true,
         database: false,
         redis: false,

@@ -67,8 +67,9 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
             let message = format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set");
             return Err(Mistake::new(message).hint("leave it out; give each cluster a Redis of its own"));
         }
-        if !redis.username.is_empty() && numbers < (2, 8, 0) {
-            return Err(Mistake::new(format!("redis.username: Harbor {version} logs in with a password only"))
+        // The core could from 2.8 on, the registry from 2.15 on (v2.14.4 and v2.15.0 `templates/registry/config.yml.jinja`).
+        if !redis.username.is_empty() && numbers < (2, 15, 0) {
+            return Err(Mistake::new(format!("redis.username: the registry of Harbor {version} has a password only"))
                 .hint("leave it out"));
         }
     }

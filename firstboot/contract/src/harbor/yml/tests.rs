@@ -196,8 +196,8 @@ fn what_a_version_cannot_do() {
             "host: redis, db: 3",
             Some("redis.db: Harbor v2.15.2 keeps its sessions in database 0"),
         ),
-        ("v2.7.4", "host: redis", "host: redis, username: u", Some("redis.username: Harbor v2.7.4")),
-        ("v2.8.0", "host: redis", "host: redis, username: u", None),
+        ("v2.14.4", "host: redis", "host: redis, username: u", Some("redis.username: the registry of Harbor v2.14.4")),
+        ("v2.15.0", "host: redis", "host: redis, username: u", None),
         ("v2.12.4", "host: redis", "host: redis, tls: verify", Some("redis.tls: Harbor v2.12.4 cannot encrypt")),
         ("v2.13.0", "host: redis", "host: redis, tls: verify", None),
         (
