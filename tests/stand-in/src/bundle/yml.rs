@@ -52,7 +52,9 @@ pub fn images(version: &str, core: &[u8], packages: &Path) -> Result<Vec<u8>> {
     archive.add(proxy.healthy("http://localhost:8080"));
     let db = image(version, "harbor-db", &[&core, &data]).entrypoint(&["/harbor/core", "postgresql"]).user(SERVER);
     archive.add(db.volume("/var/lib/postgresql/data").stop_signal("SIGINT"));
-    let redis = image(version, "valkey-photon", &[&core, &data]).entrypoint(&["/harbor/core", "redis"]).user(SERVER);
+    // As 2.15 calls it.
+    let redis = if version == BEFORE { "redis-photon" } else { "valkey-photon" };
+    let redis = image(version, redis, &[&core, &data]).entrypoint(&["/harbor/core", "redis"]).user(SERVER);
     archive.add(redis.volume("/var/lib/redis"));
     // Quickly made rather than small.
     archive.write(3)

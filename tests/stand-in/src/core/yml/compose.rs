@@ -121,7 +121,8 @@ pub fn render(config: &Config) -> Result<String> {
         .trust()
         .end("jobservice", &[], &["core"]);
     if with_redis {
-        text += &Service::new("redis", "valkey-photon", "redis", false, &usual)
+        let image = if version().starts_with("v2.14.") { "redis-photon" } else { "valkey-photon" };
+        text += &Service::new("redis", image, "redis", false, &usual)
             .short(&format!("{data}/redis:/var/lib/redis"))
             .end("redis", &[], &["log"]);
     }
