@@ -10,7 +10,7 @@ VM_SECOND := target/vm/second/harbor-node.qcow2
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
-.PHONY: help image test test-vm lab check setup setup-tests build firstboot stand-in vm-images bench bench-bundle bench-agent bench-readme clean
+.PHONY: help image test test-vm lab check setup setup-tests build firstboot initrd stand-in vm-images bench bench-bundle bench-agent bench-readme clean
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
@@ -35,6 +35,11 @@ build: setup
 firstboot: setup
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 	cargo build --quiet --release --target x86_64-unknown-linux-musl --package habuild-firstboot
+
+# The initrd's program, static too.
+initrd: setup
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
+	cargo build --quiet --profile initrd --target x86_64-unknown-linux-musl --package habuild-init
 
 # The bundle that the default image holds, for tests and the quickstart.
 stand-in: setup
