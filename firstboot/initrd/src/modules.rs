@@ -51,13 +51,15 @@ impl Modules {
     pub fn load_for_devices(&mut self) {
         for bus in entries(Path::new("/sys/bus")) {
             for device in entries(&bus.join("devices")) {
-                // A device that has no such file, or none any more, asks for nothing.
-                let Ok(modalias) = fs::read_to_string(device.join("modalias")) else { continue };
-                if self.devices.insert(device) {
-                    let names: Vec<String> =
-                        self.index.for_device(modalias.trim()).into_iter().map(str::to_owned).collect();
-                    names.iter().for_each(|name| self.load(name));
+                if self.devices.contains(&device) {
+                    continue;
                 }
+                // A device that has no such file, or none any more, asks for nothing.
+                let modalias = fs::read_to_string(device.join("modalias")).unwrap_or_default();
+                let names: Vec<String> =
+                    self.index.for_device(modalias.trim()).into_iter().map(str::to_owned).collect();
+                names.iter().for_each(|name| self.load(name));
+                self.devices.insert(device);
             }
         }
     }
@@ -67,13 +69,12 @@ impl Modules {
             if !self.tried.insert(name.to_owned()) {
                 continue;
             }
-            let loaded =
-                File::open(self.directory.join(file)).map_err(std::io::Error::from).and_then(
-                    |file| match finit_module(&file, c"", ModuleInitFlags::empty()) {
-                        Ok(()) | Err(Errno::EEXIST) => Ok(()),
-                        Err(errno) => Err(errno.into()),
-                    },
-                );
+            let loaded = File::open(self.directory.join(file)).and_then(|file| {
+                match finit_module(&file, c"", ModuleInitFlags::empty()) {
+                    Ok(()) | Err(Errno::EEXIST) => Ok(()),
+                    Err(errno) => Err(errno.into()),
+                }
+            });
             match loaded {
                 Ok(()) => {}
                 // A module for instructions that this processor has not got.

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_named() {
-        let cases: [(&str, fn(&mut [u8])); 9] = [
+        type Change = fn(&mut [u8]);
+        let cases: [(&str, Change); 9] = [
             ("there is none", |b| b[0] = 0),
             ("version", |b| b[8] = 2),
             ("hash type", |b| b[12] = 0),
