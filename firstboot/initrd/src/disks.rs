@@ -19,8 +19,8 @@ const BLOCK: &str = "/sys/class/block";
 const PATIENCE: Duration = Duration::from_secs(90);
 /// After this time it is said what is waited for.
 const SAY_AFTER: Duration = Duration::from_secs(5);
-/// Between two looks. A disk's uevents would say the same: here is nobody else who wants the processor.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks, before and after it was said. A disk's uevents would say the same; most disks are there at once.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
 /// Sysfs counts in sectors of this size, whatever the disk's are.
 const SYSFS_SECTOR: u64 = 512;
 
@@ -61,7 +61,7 @@ pub fn wait_for(hash: &RootHash, modules: &mut Modules) -> Result<Devices, Failu
             said = true;
             say::note(&format!("waiting for a disk with partition {}", search::guids(hash).0));
         }
-        thread::sleep(PAUSE);
+        thread::sleep(PAUSES[usize::from(said)]);
     }
 }
 

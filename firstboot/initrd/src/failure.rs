@@ -119,7 +119,7 @@ impl Display for Failure {
             }
             Self::NoRoot { guid, waited, disks, modules } => {
                 write!(f, "no disk has the root partition (GUID {guid}); waited {} seconds", waited.as_secs())?;
-                write!(f, "\nthese disks were found: {}", if disks.is_empty() { "none" } else { "" })?;
+                write!(f, "\nthese disks were found:{}", if disks.is_empty() { " none" } else { "" })?;
                 disks.iter().try_for_each(|disk| write!(f, "\n- {disk}"))?;
                 modules.iter().try_for_each(|module| write!(f, "\ndriver {module}"))
             }
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(
             failure.to_string(),
             "no disk has the root partition (GUID 00000000-0000-0000-0000-000000000007); waited 90 seconds\n\
-             these disks were found: \n- vda of 5 MiB: no GUID partition table\ndriver nvme: Invalid argument"
+             these disks were found:\n- vda of 5 MiB: no GUID partition table\ndriver nvme: Invalid argument"
         );
         if let Failure::NoRoot { disks, .. } = &mut failure {
             disks.clear();
