@@ -46,7 +46,7 @@ stand-in: setup
 	@sh tests/stand-in/build.sh cfg
 
 # An archive that does not answer is the one reason to go on with another distribution; a wrong signature is none.
-image: build firstboot stand-in
+image: build firstboot initrd stand-in
 	@name=harbor-node; mkdir -p target; \
 	if ! ls out/harbor-node/*.lock >/dev/null 2>&1 && ! $(HABUILD) lock harbor-node >/dev/null 2>target/lock.log; then \
 		if ! grep -q 'does not answer' target/lock.log; then cat target/lock.log >&2; exit 1; fi; \
@@ -76,13 +76,13 @@ lab: setup-lab vm-images
 setup-lab:
 	@sh tests/setup.sh lab
 
-vm-images: firstboot stand-in
+vm-images: firstboot initrd stand-in
 	cargo build --quiet --package habuild
 	$(HABUILD_DEBUG) image harbor-node --output $(dir $(VM_NOBLE))
 	$(HABUILD_DEBUG) image harbor-node-bookworm --output $(dir $(VM_BOOKWORM))
 
 # Prints ratios measured in one run (10 minutes); `bench-readme` copies them into the README.
-bench: firstboot stand-in
+bench: firstboot initrd stand-in
 	cargo bench --quiet --package habuild --bench bench
 
 # A Harbor bundle of 1 GB next to `docker load`, by a dockerd that is fetched and not installed (5 minutes, as root).
