@@ -11,7 +11,7 @@ VM_THIRD := target/vm/third/harbor-node.qcow2
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
-.PHONY: help image test test-vm lab check setup setup-tests build firstboot stand-in vm-images bench bench-bundle bench-agent bench-readme clean
+.PHONY: help image test test-vm lab check setup setup-tests build firstboot initrd stand-in vm-images bench bench-bundle bench-agent bench-readme clean
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
@@ -37,12 +37,17 @@ firstboot: setup
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
 	cargo build --quiet --release --target x86_64-unknown-linux-musl --package habuild-firstboot
 
+# The initrd's program, static too.
+initrd: setup
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo" \
+	cargo build --quiet --profile initrd --target x86_64-unknown-linux-musl --package habuild-init
+
 # The bundle that the default image holds, for tests and the quickstart.
 stand-in: setup
 	@sh tests/stand-in/build.sh cfg
 
 # An archive that does not answer is the one reason to go on with another distribution; a wrong signature is none.
-image: build firstboot stand-in
+image: build firstboot initrd stand-in
 	@name=harbor-node; mkdir -p target; \
 	if ! ls out/harbor-node/*.lock >/dev/null 2>&1 && ! $(HABUILD) lock harbor-node >/dev/null 2>target/lock.log; then \
 		if ! grep -q 'does not answer' target/lock.log; then cat target/lock.log >&2; exit 1; fi; \
@@ -74,13 +79,13 @@ lab: setup-lab vm-images
 setup-lab:
 	@sh tests/setup.sh lab
 
-vm-images: firstboot stand-in
+vm-images: firstboot initrd stand-in
 	cargo build --quiet --package habuild
 	$(HABUILD_DEBUG) image harbor-node --output $(dir $(VM_NOBLE))
 	$(HABUILD_DEBUG) image harbor-node-bookworm --output $(dir $(VM_BOOKWORM))
 
 # Prints ratios measured in one run (10 minutes); `bench-readme` copies them into the README.
-bench: firstboot stand-in
+bench: firstboot initrd stand-in
 	cargo bench --quiet --package habuild --bench bench
 
 # A Harbor bundle of 1 GB next to `docker load`, by a dockerd that is fetched and not installed (5 minutes, as root).

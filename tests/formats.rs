@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod formats {
+    pub(crate) mod cpio;
     pub(crate) mod fat;
     pub(crate) mod gpt;
     pub(crate) mod qcow2;

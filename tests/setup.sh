@@ -9,7 +9,7 @@ build: gcc libc6-dev musl-tools
 habuild image: mmdebstrap debootstrap uidmap gpgv ca-certificates
 habuild boot: qemu-system-x86 qemu-utils ovmf
 tests: mariadb-server-core mariadb-client-core postgresql redis-tools openssl git skopeo
-tests: openssh-client dpkg-dev apt-utils gpg squashfs-tools cryptsetup-bin gdisk fdisk dosfstools mtools util-linux
+tests: openssh-client dpkg-dev apt-utils gpg cpio squashfs-tools cryptsetup-bin gdisk fdisk dosfstools mtools util-linux
 lab: ceph-mon ceph-mgr ceph-osd ceph-mds ceph-common iproute2
 "
 user=habuild-test

@@ -20,6 +20,8 @@ mod copies;
 mod corruption;
 #[path = "vm/driver.rs"]
 mod driver;
+#[path = "vm/initrd.rs"]
+mod initrd;
 #[path = "vm/journal.rs"]
 mod journal;
 #[path = "vm/longer.rs"]

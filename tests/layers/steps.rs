@@ -72,7 +72,7 @@ fn a_file_is_copied_and_hashed_again() {
 fn a_template_is_rendered_when_it_is_planned() {
     let place = Place::new();
     let (image, layer) = spec_with_template(place.dir.path(), "{{ image }} {{ layer }} {{ base.release }}\n");
-    let sources = Sources { firstboot: None, root: place.dir.path() };
+    let sources = Sources { artifacts: &[], root: place.dir.path() };
     let planned = steps(&layer, &image, &sources).unwrap();
     let [step] = planned.as_slice() else { panic!("{planned:?}") };
     place.apply(step).unwrap();
@@ -219,7 +219,7 @@ fn what_a_directory_cannot_bring_is_named() {
     let (image, mut layer) = spec_with_template(dir.path(), "");
     let action = Action::Copy { from: CopyFrom::Directory("tree".into()), to: "/opt".into(), mode: None };
     layer.actions = vec![ActionSpec { when: Vec::new(), action }];
-    let sources = Sources { firstboot: None, root: dir.path() };
+    let sources = Sources { artifacts: &[], root: dir.path() };
     let tree = layer.directory.join("tree");
     for (name, words) in
         [(&b"b\xff"[..], "has a name that is not UTF-8"), (b"socket", "is neither a file nor a directory")]

@@ -8,7 +8,7 @@ use habuild::spec::image::Firmware;
 
 use crate::machine::{Node, image, options};
 use crate::turns::turn;
-use crate::{PASSWORD, checks, compose, copies, corruption, identity, report, store};
+use crate::{PASSWORD, checks, compose, copies, corruption, identity, initrd, report, store};
 
 #[test]
 fn noble_first_under_uefi_and_reset() {
@@ -121,4 +121,14 @@ fn corrupt_superblock_panics() {
 #[test]
 fn corrupt_systemd_panics() {
     corruption::panics(&image("HABUILD_VM_NOBLE"), |root| root.first_byte_of("usr/lib/systemd/systemd"));
+}
+
+#[test]
+fn a_state_partition_of_nothing() {
+    initrd::says(&image("HABUILD_VM_NOBLE"), "state", "holds nothing");
+}
+
+#[test]
+fn a_verity_tree_without_a_superblock() {
+    initrd::says(&image("HABUILD_VM_BOOKWORM"), "root-verity", "the verity superblock of");
 }

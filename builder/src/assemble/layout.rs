@@ -125,7 +125,7 @@ impl Layout {
     /// The partition table. `identity` is the root hash if the root has a verity tree, otherwise any digest that tells
     /// this image from others.
     ///
-    /// A root with a tree, and the tree, have the GUIDs by which systemd's `roothash=` finds them.
+    /// A root with a tree, and the tree, have the GUIDs by which the initrd finds them: the halves of the root hash.
     #[must_use]
     pub fn table(&self, identity: &Digest) -> Table {
         let verity = self.get(Role::RootVerity).is_some();

@@ -58,7 +58,8 @@ pub(crate) fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
         let at = root.make_directory(path)?;
         set_mode(&at, mode)?;
     }
-    // systemd's initrd reads this file and mounts the first two before it starts the node's own systemd.
+    // The initrd (`firstboot/initrd/src/mounts.rs`) mounts the first two so, before there is a systemd; these lines tell systemd
+    // that it did, and people how.
     let fstab = format!(
         "# The state partition, and /etc's overlay on it: mounted by the initrd.\n\
          UUID={state} /var ext4 defaults,x-initrd.mount 0 2\n\

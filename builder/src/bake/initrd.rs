@@ -1,89 +1,66 @@
-//! The kernel and its initrd: made once per image, by dracut of the tools layer, over the bottom layer's modules.
+//! The kernel and its initrd: our own program (`firstboot/initrd`), and the modules of the bottom layer's kernel that it loads.
 //!
 //! It is a layer like any other (two files, `vmlinuz` and `initrd.img`), so a change in a later layer leaves it alone.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use flate2::{Compression, GzBuilder};
 
+use super::modules::{self, Modules};
 use super::pack;
 use super::rootfs::Rootfs;
 use super::store::{Layer, Store};
+use crate::formats::cpio::Cpio;
 use crate::plan::Plan;
 use crate::report::{Failure, Fault};
-use crate::sys::enter::Overlay;
 use crate::sys::file;
-use crate::sys::sandbox::Sandbox;
 
 /// The name of the layer in the store.
 pub(crate) const NAME: &str = "initrd";
 
-/// dracut's modules: systemd, the verity root, file systems, and nothing that asks the network.
-const MODULES: &str = "base systemd systemd-initrd systemd-veritysetup dm kernel-modules kernel-modules-extra rootfs-block udev-rules fs-lib shutdown";
+/// Where the tools layer has the initrd's program.
+const PROGRAM: &str = "/usr/lib/habuild/init";
 
-/// Drivers that dracut would leave to the host's hardware: the disks of clouds and hypervisors, and the root's own.
-const DRIVERS: &str = "squashfs erofs overlay dm-verity sha256-ssse3 ext4 vfat nls_iso8859-1 virtio_blk \
-                       virtio_scsi virtio_pci nvme xen-blkfront hv_storvsc hv_vmbus vmw_pvscsi mptspi sd_mod ahci ata_piix";
-
-/// dm-verity takes the fastest SHA-256 that is there when it opens the root, for as long as the root is mounted, and
-/// nothing else would load the one that uses the processor's instructions in time.
-const SOFTDEP: &str = "softdep dm-verity pre: sha256-ssse3\n";
+/// The name of the list of modules that are always loaded, which the program reads.
+const LIST: &str = "usr/lib/modules-load.d/habuild.conf";
 
 /// Makes the kernel and initrd of `plan` and puts them into the store.
 pub(crate) fn make(plan: &Plan, bottom: &Path, tools: &Path, store: &Store) -> Result<Layer> {
     let scratch = store.scratch()?;
     let (version, kernel) = find_kernel(&Rootfs::new(bottom))?;
     let out = scratch.directory("out")?;
-    let (upper, work, merged) = (scratch.directory("upper")?, scratch.directory("work")?, scratch.directory("root")?);
-    let overlay = Overlay::mount(&[tools.into()], &upper, &work, &merged)?;
-    let root = Rootfs::new(overlay.path());
-    let modules = format!("/usr/lib/modules/{version}");
-    root.make_directory(&modules)?;
-    // Not in /etc: dracut takes that only for an initrd of one host.
-    root.write("/usr/lib/modprobe.d/habuild.conf", SOFTDEP.as_bytes(), 0o644)?;
-    let quiet = [
-        "--quiet",
-        "--force",
-        "--no-hostonly",
-        "--no-hostonly-cmdline",
-        "--reproducible",
-        "--no-early-microcode",
-        "--zstd",
-    ];
-    Sandbox::new(overlay.path())
-        .bind_read_only(&bottom.join(format!("usr/lib/modules/{version}")), &modules)
-        .bind(&out, "/run/out")
-        .env("SOURCE_DATE_EPOCH", &plan.epoch.to_string())
-        // Devices and attributes cannot be made in a user namespace, and systemd needs neither in an initrd.
-        .env("DRACUT_NO_MKNOD", "1")
-        .env("DRACUT_NO_XATTR", "1")
-        .command(
-            "dracut",
-            quiet.into_iter().map(str::to_owned).chain(
-                [
-                    "--tmpdir",
-                    "/tmp",
-                    "--kver",
-                    &version,
-                    "--modules",
-                    MODULES,
-                    "--add-drivers",
-                    DRIVERS,
-                    "/run/out/initrd.img",
-                ]
-                .map(str::to_owned),
-            ),
-        )?
-        .run_logged()
-        .map_err(|error| Failure::new(Fault::Step, "the initrd could not be made").because(error))?;
-    drop(overlay);
+    let program = Rootfs::new(tools).read(PROGRAM)?.ok_or_else(|| {
+        Failure::new(Fault::Usage, format!("the tools layer has no {PROGRAM}, the program of the initrd"))
+            .remedy("copy artifact:init there in layers/tools/layer.toml")
+    })?;
+    let modules = modules::choose(&bottom.join(format!("usr/lib/modules/{version}")), &version)?;
+    file::write(&out.join("initrd.img"), archive(program, modules, &version)?)?;
     fs::copy(&kernel, out.join("vmlinuz")).with_context(|| format!("failed to copy {}", kernel.display()))?;
     settle_modes(&out)?;
     pack::settle(&out, plan.epoch)?;
     let tree = store.keep_tree(plan.initrd, &out)?;
     let inputs = format!("layer {NAME}\nkernel {version}\nkey {}\n", plan.initrd);
     store.commit(NAME, plan.initrd, &inputs, &tree, scratch.path())
+}
+
+/// The initrd: gzip, which every kernel reads.
+fn archive(program: Vec<u8>, modules: Modules, version: &str) -> Result<Vec<u8>> {
+    let mut cpio = Cpio::new();
+    cpio.add_file("init", 0o755, program);
+    // Before devtmpfs is mounted, the kernel opens the one for process 1, and Rust's start-up the other if there is none.
+    cpio.add_device("dev/console", 0o600, 5, 1);
+    cpio.add_device("dev/null", 0o666, 1, 3);
+    for (path, content) in modules.files {
+        cpio.add_file(&format!("usr/lib/modules/{version}/{path}"), 0o644, content);
+    }
+    let list: String = modules.always.iter().map(|name| format!("{name}\n")).collect();
+    cpio.add_file(LIST, 0o644, list.into_bytes());
+    let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+    gzip.write_all(&cpio.bytes()?).context("gzip")?;
+    gzip.finish().context("gzip")
 }
 
 /// The newest kernel of a root: its version, and its file.

@@ -14,6 +14,7 @@ mod foreign;
 mod header;
 pub(crate) mod initrd;
 pub(crate) mod install;
+mod modules;
 mod network;
 pub mod pack;
 pub mod packages;

@@ -206,8 +206,9 @@ fn sign(line: &str) -> Option<Sign> {
     }
 }
 
-/// What systemd, dracut and initramfs-tools print when they give up.
-const EMERGENCY: [&str; 6] = [
+/// What systemd, the initrd and those of others print when they give up.
+const EMERGENCY: [&str; 7] = [
+    "habuild: this node cannot be started",
     "You are in emergency mode",
     "You are in rescue mode",
     "Entering emergency mode",
@@ -269,6 +270,7 @@ mod tests {
         for console in [
             "[    1.25] x\n[    9.123456] Kernel panic - not syncing: dm-verity device corrupted\n",
             "You are in emergency mode. After logging in\n",
+            "[    2.5] habuild: this node cannot be started: no disk has the root partition\n",
             "\x1b[1mNo bootable device.\x1b[0m\r\n",
             "error: no such partition.\r\nEntering rescue mode...\r\ngrub rescue> ",
             "grub> ",

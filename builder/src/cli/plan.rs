@@ -52,8 +52,8 @@ pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Resul
         requests: &plan::requests(&catalog),
     }
     .lock()?;
-    let firstboot = plan::firstboot_binary(&root.path)?;
-    let plan = Plan::make(&catalog, &lock, &Sources { firstboot: firstboot.as_deref(), root: &root.path })?;
+    let artifacts = plan::artifacts(&root.path)?;
+    let plan = Plan::make(&catalog, &lock, &Sources { artifacts: &artifacts, root: &root.path })?;
     let origin = Origin { mirror: archive.mirror, security: archive.security, snapshot: base.snapshot.clone() };
     Ok(Prepared { plan, lock_name, lock_text: lock.text()?, cache, output, origin })
 }

@@ -1,7 +1,8 @@
-//! File and disk formats that habuild writes itself: partition table, FAT, verity tree, disk images.
+//! File and disk formats that habuild writes itself: partition table, FAT, verity tree, disk images, the initrd's archive.
 //!
 //! Invariant: a format is a function of its arguments. It knows no plan, no layer and no image.
 
+pub mod cpio;
 pub mod fat;
 pub mod gpt;
 pub mod qcow2;

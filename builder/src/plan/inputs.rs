@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 use super::layer::{BundleSource, PlannedBundle, PlannedFile, Source, Step};
 use crate::report::{Failure, Fault};
 use crate::spec::image::{Harbor, ImageSpec};
-use crate::spec::layer::{Action, CopyFrom, LayerSpec};
+use crate::spec::layer::{Action, Artifact, CopyFrom, LayerSpec};
 use crate::spec::{self};
 use crate::sys::digest::Digest;
 use crate::sys::file;
@@ -18,8 +18,8 @@ use crate::sys::file;
 /// What layers may copy that does not lie in them.
 #[derive(Debug)]
 pub struct Sources<'a> {
-    /// The first-boot binary, where it is built.
-    pub firstboot: Option<&'a Path>,
+    /// The programs that are built, and where.
+    pub artifacts: &'a [(Artifact, PathBuf)],
     /// The project's directory, where a bundle's relative path begins.
     pub root: &'a Path,
 }
@@ -42,11 +42,15 @@ fn add(
 ) -> Result<()> {
     let file = |to, mode: Option<u32>, source| Step::File(PlannedFile { to, mode: mode.unwrap_or(0o644), source });
     match action.clone() {
-        Action::Copy { from: CopyFrom::Firstboot, to, mode } => {
-            let firstboot = sources.firstboot.ok_or_else(|| {
-                Failure::new(Fault::Environment, "the first-boot binary is not built").remedy("make firstboot")
+        Action::Copy { from: CopyFrom::Artifact(artifact), to, mode } => {
+            let (_, built) = sources.artifacts.iter().find(|(built, _)| *built == artifact).ok_or_else(|| {
+                let (what, target) = match artifact {
+                    Artifact::Firstboot => ("first-boot binary", "make firstboot"),
+                    Artifact::Init => ("initrd's program", "make initrd"),
+                };
+                Failure::new(Fault::Environment, format!("the {what} is not built")).remedy(target)
             })?;
-            steps.push(copied(firstboot, to, mode)?);
+            steps.push(copied(built, to, mode)?);
         }
         Action::Copy { from: CopyFrom::File(from), to, mode } => {
             steps.push(copied(&layer.directory.join(from), to, mode)?);

@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::image::ImageSpec;
+use crate::spec::layer::Artifact;
 use crate::spec::{self, Catalog};
 use crate::sys::cmd::{Cmd, Tool};
 use crate::sys::digest::Digest;
@@ -142,15 +143,22 @@ pub fn requests(catalog: &Catalog) -> Vec<Request> {
     requests
 }
 
-/// Where the first-boot binary is: beside this program, or in the project's `target/`.
-pub fn firstboot_binary(root: &Path) -> Result<Option<PathBuf>> {
-    let beside =
-        std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("habuild-firstboot.musl")));
-    let built = root.join("target/x86_64-unknown-linux-musl/release/habuild-firstboot");
-    let there = beside.into_iter().chain([built]).find(|path| path.is_file());
-    there
-        .map(|path| std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display())))
-        .transpose()
+/// The programs for the node that are built: beside this one, or in the project's `target/`.
+pub fn artifacts(root: &Path) -> Result<Vec<(Artifact, PathBuf)>> {
+    let target = root.join("target/x86_64-unknown-linux-musl");
+    let mut found = Vec::new();
+    for (artifact, name, profile) in
+        [(Artifact::Firstboot, "habuild-firstboot", "release"), (Artifact::Init, "habuild-init", "initrd")]
+    {
+        let program = std::env::current_exe().ok();
+        let beside = program.and_then(|program| Some(program.parent()?.join(format!("{name}.musl"))));
+        let built = target.join(profile).join(name);
+        if let Some(path) = beside.into_iter().chain([built]).find(|path| path.is_file()) {
+            let path = std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()))?;
+            found.push((artifact, path));
+        }
+    }
+    Ok(found)
 }
 
 fn mmdebstrap_version() -> Result<String> {

@@ -79,8 +79,17 @@ pub enum CopyFrom {
     File(String),
     /// The content of a directory below the layer's directory.
     Directory(String),
-    /// The first-boot binary, which the builder provides.
+    /// What lies in no layer's directory: a program that the builder provides.
+    Artifact(Artifact),
+}
+
+/// A program of this project's, for the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Artifact {
+    /// `habuild-firstboot`, the agent.
     Firstboot,
+    /// `habuild-init`, process 1 of the initrd.
+    Init,
 }
 
 /// An action that is ready as it is written: it goes through the plan unchanged, and its text there is its key's input.

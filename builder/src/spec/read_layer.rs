@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::layer::{Action, ActionSpec, CopyFrom, LayerSpec, Operation};
+use super::layer::{Action, ActionSpec, Artifact, CopyFrom, LayerSpec, Operation};
 use super::names::{Selector, parse_absolute_path, parse_mode, parse_relative_path};
 use super::read_image::{TOOLS_LAYER, parse_digest};
 use super::url::{Scheme, parse_url};
 use contract::strict::{Field, Fields, Kind, Mistake, Reader, Value, quoted};
 
-/// The one source that lies in no layer's directory: the first-boot binary, which the builder provides.
-const ARTIFACT: &str = "artifact:firstboot";
+/// The sources that lie in no layer's directory.
+const ARTIFACTS: [(&str, Artifact); 2] =
+    [("artifact:firstboot", Artifact::Firstboot), ("artifact:init", Artifact::Init)];
 /// What marks such a source.
 const ARTIFACT_PREFIX: &str = "artifact:";
 
@@ -143,7 +144,7 @@ fn read_copy(d: &mut Reader, field: &Field<'_>, layer: &Path) -> Option<Action> 
     });
     // Only a directory's content can be copied onto the root itself.
     let parse_to = match from {
-        Some(CopyFrom::File(_) | CopyFrom::Firstboot) => parse_destination,
+        Some(CopyFrom::File(_) | CopyFrom::Artifact(_)) => parse_destination,
         _ => parse_absolute_path,
     };
     let to = d.need_like(&fields, "to", "to = \"/…\"", |d, f| d.parsed(f, parse_to));
@@ -277,10 +278,10 @@ fn parse_source(text: &str, layer: &Path) -> Result<(String, bool), Mistake> {
 }
 
 fn parse_artifact(text: &str) -> Result<CopyFrom, Mistake> {
-    match text {
-        ARTIFACT => Ok(CopyFrom::Firstboot),
-        _ => Err(Mistake::unknown("artifact", text, [ARTIFACT])),
-    }
+    let found = ARTIFACTS.iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, artifact)| CopyFrom::Artifact(*artifact))
+        .ok_or_else(|| Mistake::unknown("artifact", text, ARTIFACTS.map(|(name, _)| name)))
 }
 
 fn parse_unit(text: &str) -> Result<String, Mistake> {

@@ -37,7 +37,7 @@ impl Seen {
             String::from_utf8_lossy(&bytes).trim().to_owned()
         };
         let command_line = text("/proc/cmdline");
-        let hash = command_line.split(' ').find_map(|word| word.strip_prefix("roothash="));
+        let hash = command_line.split(' ').find_map(|word| word.strip_prefix("habuild.root="));
         Self {
             schema: SCHEMA,
             instance: instance.to_owned(),
@@ -103,7 +103,7 @@ mod tests {
         let host = Host::new(root.path());
         let share = Path::new("/srv/share");
         assert_eq!(all(&host, share).unwrap(), (Vec::new(), Vec::new()));
-        for (path, text) in [("cmdline", "quiet roothash=ab12 ro\n"), ("sys/kernel/hostname", "node-1\n")] {
+        for (path, text) in [("cmdline", "quiet habuild.root=ab12 ro\n"), ("sys/kernel/hostname", "node-1\n")] {
             let path = root.path().join("proc").join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
