@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use habuild::formats::cpio::Cpio;
+use habuild::bake::cpio::Cpio;
 
 use crate::{noise, run, text};
 
@@ -46,7 +46,7 @@ fn cpio_lists_and_unpacks_what_was_put_in() {
 
     let out = dir.path().join("out");
     fs::create_dir(&out).unwrap();
-    let unpack = "cd \"$1\" && cpio -i --quiet --no-absolute-filenames 'init' 'usr/*' < \"$0\"";
+    let unpack = "cd \"$1\" && cpio -i --quiet --no-absolute-filenames 'init' usr 'usr/*' < \"$0\"";
     run("sh", &["-c", unpack, text(&path), text(&out)]);
     for (name, content) in
         [("usr/lib/modules/a/empty", 0), ("usr/lib/modules/a/one", 1), ("usr/lib/modules/a-b/c.ko", 2), ("init", 3)]

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 
+use super::cpio::Cpio;
 use super::modules::{self, Modules};
 use super::pack;
 use super::rootfs::Rootfs;
 use super::store::{Layer, Store};
-use crate::formats::cpio::Cpio;
 use crate::plan::Plan;
 use crate::report::{Failure, Fault};
 use crate::sys::file;

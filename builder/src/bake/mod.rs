@@ -9,6 +9,7 @@ mod ahead;
 pub mod bundle;
 pub(crate) mod clean;
 mod copy;
+pub mod cpio;
 pub mod docker;
 mod foreign;
 mod header;

@@ -1,15 +1,23 @@
 //! What a node makes of the compose files of eight versions, one of each shape that there was: `tests/golden/compose/`
 //! holds the facts of Harbor's file (`make/docker-compose.tpl`, from 1.8 on `prepare`'s `docker-compose.yml.jinja`, for https
-//! and, from 1.8 on, for an external database and Redis) and what becomes of it. `UPDATE_GOLDEN=1` writes that anew.
+//! and, from 1.8 on, for an external database and Redis) and what becomes of it. What differs is printed whole, to be put there.
 //!
 //! The longer boots of `tests/vm.rs` show the results to the Compose of each release.
 
-use std::fs;
-use std::path::Path;
-
 use super::*;
 
-const VERSIONS: [&str; 8] = ["1.1", "1.5", "1.7", "1.8", "1.10", "2.0", "2.7", "2.15"];
+/// A version, its file and what becomes of it.
+macro_rules! golden {
+    ($($version:literal)*) => {
+        [$((
+            $version,
+            include_str!(concat!("../../../../tests/golden/compose/", $version, ".yml")),
+            include_str!(concat!("../../../../tests/golden/compose/", $version, ".json")),
+        )),*]
+    };
+}
+
+const VERSIONS: [(&str, &str, &str); 8] = golden!("1.1" "1.5" "1.7" "1.8" "1.10" "2.0" "2.7" "2.15");
 
 /// An environment for each file that a service wants.
 fn environments(text: &str) -> BTreeMap<String, String> {
@@ -50,20 +58,10 @@ fn for_the_older(mut file: Value) -> Value {
 
 #[test]
 fn every_shape_of_compose_file() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/compose");
-    let mut differing = Vec::new();
-    for version in VERSIONS {
-        let text = fs::read_to_string(dir.join(format!("{version}.yml"))).unwrap();
-        let file = rewritten(version, &text, Compose::V2);
-        assert_eq!(rewritten(version, &text, Compose::V1), for_the_older(file.clone()), "{version}");
-        let expected = dir.join(format!("{version}.json"));
+    for (version, text, expected) in VERSIONS {
+        let file = rewritten(version, text, Compose::V2);
+        assert_eq!(rewritten(version, text, Compose::V1), for_the_older(file.clone()), "{version}");
         let new = serde_json::to_string_pretty(&file).unwrap() + "\n";
-        if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&expected, &new).unwrap();
-        }
-        if fs::read_to_string(&expected).unwrap_or_default() != new {
-            differing.push(version);
-        }
+        assert!(new == expected, "{version}.json is another file than before:\n{new}");
     }
-    assert!(differing.is_empty(), "another file than before for {differing:?}; UPDATE_GOLDEN=1 rewrites it");
 }
