@@ -80,6 +80,12 @@ fn the_first_boot_binary() {
 }
 
 #[test]
+fn the_initrds_program() {
+    let binary = "target/x86_64-unknown-linux-musl/initrd/habuild-init";
+    assert_eq!(changed(|place| fs::write(place.path(binary), "another").unwrap()), ["tools", "initrd", "disk"]);
+}
+
+#[test]
 fn what_only_the_disk_is_made_from() {
     let size = |place: &Place| {
         edit(place, "images/harbor-node.toml", |text| text.replace("[\"bios\", \"uefi\"]", "[\"uefi\"]"))

@@ -38,14 +38,19 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Copies the definitions, the first-boot binary and the stand-in's bundle into `root`.
+/// Copies the definitions, the programs for the node and the stand-in's bundle into `root`.
 pub(crate) fn copy_project(root: &Path) {
     for name in ["images", "layers"] {
         run(Command::new("cp").arg("-r").arg(project().join(name)).arg(root));
     }
-    for name in ["target/x86_64-unknown-linux-musl/release/habuild-firstboot", "target/stand-in/cfg.tgz"] {
+    let programs = "target/x86_64-unknown-linux-musl";
+    for name in [
+        &format!("{programs}/release/habuild-firstboot"),
+        &format!("{programs}/initrd/habuild-init"),
+        "target/stand-in/cfg.tgz",
+    ] {
         let built = project().join(name);
-        assert!(built.is_file(), "there is no {}: run make firstboot stand-in", built.display());
+        assert!(built.is_file(), "there is no {}: run make firstboot initrd stand-in", built.display());
         fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
         fs::copy(built, root.join(name)).unwrap();
     }
