@@ -69,9 +69,15 @@ fn table(stamp: Option<&Stamp>, nodes: &[nodes::Seen], now: u64, own: &str) -> S
     for nodes::Seen { instance, name, harbor, image, seen, .. } in nodes {
         let image = image.as_deref().map_or("-", |hash| hash.get(..12).unwrap_or(hash));
         let this = if instance == own { "  this node" } else { "" };
+        // Whatever somebody wrote there must not speak to the terminal.
+        let [instance, name, harbor, image] = [instance, name, harbor, image].map(plain);
         let _ = writeln!(text, "{instance:<24} {name:<20} {harbor:<12} {image:<12} {}{this}", ago(now, *seen));
     }
     text
+}
+
+fn plain(word: &str) -> String {
+    word.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// By the clock of whoever asks: the other's may differ.

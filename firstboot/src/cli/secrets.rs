@@ -57,7 +57,11 @@ pub(super) struct Import {
 pub(super) fn run(command: &Secrets) -> ExitCode {
     match command {
         Secrets::Export(args) => match export(args) {
-            Ok(Some(text)) => print(&text).map_or_else(|code| code, |()| ExitCode::SUCCESS),
+            // A reader that has gone, which other commands let pass, leaves half a backup.
+            Ok(Some(text)) => match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => said(&Trouble::lasting(format!("the backup was not taken by standard output: {error}"))),
+            },
             Ok(None) => ExitCode::SUCCESS,
             Err(trouble) => said(&trouble),
         },
@@ -79,15 +83,19 @@ fn export(args: &Export) -> Result<Option<String>, Trouble> {
     };
     let text = backup::export(&host, &share.mountpoint, &lock)?;
     let Some(path) = &args.output else { return Ok(Some(text)) };
-    let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(|error| {
-        let trouble = Trouble::lasting(format!("{} cannot be written: {error}", path.display()));
-        trouble.hint("name a file that is not there yet: no backup is overwritten")
+    let failed = |error: io::Error| Trouble::lasting(format!("{} cannot be written: {error}", path.display()));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            failed(error).hint("name a file that is not there yet: no backup is overwritten")
+        }
+        _ => failed(error),
     })?;
+    if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
+        // Half a backup would pass for one.
+        let _ = fs::remove_file(path);
+        return Err(failed(error).hint("name a place with room"));
+    }
     Ok(None)
 }
 

@@ -1,5 +1,6 @@
 //! The secrets of a cluster that was made by hand, where such a cluster keeps them on its share.
 
+use std::io;
 use std::path::Path;
 
 use super::openssl;
@@ -23,6 +24,7 @@ const PUBLICLY_KNOWN: &str = "60b3392d012d8fa4966ce51547b857e9bb3a025af3074b7ec1
 /// Reads them.
 pub(super) fn take_over(host: &Host, share: &str) -> Result<SharedSecrets, Trouble> {
     let read = |path: &str| host.read(Path::new(&format!("{share}/{path}"))).map(|content| content.bytes);
+    one_secretkey(share, &read)?;
     let mut looked = Vec::new();
     for [secretkey, key, certificate] in PLACES {
         let found = [secretkey, key, certificate].map(|path| (path, read(path)));
@@ -36,6 +38,26 @@ pub(super) fn take_over(host: &Host, share: &str) -> Result<SharedSecrets, Troub
     let message = format!("{share}: no secrets to adopt; missing are {}", looked.join(", "));
     Err(Trouble::lasting(message)
         .hint("put secretkey, private_key.pem and root.crt of a running node into data/ on the share"))
+}
+
+/// Refuses to guess: of two keys, one makes every encrypted setting unreadable.
+fn one_secretkey(share: &str, read: &dyn Fn(&str) -> io::Result<Vec<u8>>) -> Result<(), Trouble> {
+    let mut known: Option<(&str, Vec<u8>)> = None;
+    for [path, ..] in PLACES {
+        let Ok(key) = read(path) else { continue };
+        let key = key.trim_ascii_end().to_vec();
+        match &known {
+            Some((first, other)) if *other != key => {
+                let message = format!("{share}: {first} and {path} are two different keys");
+                return Err(
+                    Trouble::lasting(message).hint("find out which one the cluster uses, and move the other away")
+                );
+            }
+            Some(_) => {}
+            None => known = Some((path, key)),
+        }
+    }
+    Ok(())
 }
 
 fn taken(
@@ -96,5 +118,19 @@ mod tests {
             fs::write(dir.path().join(places[1]), other).unwrap();
             assert!(take_over(&host, share).unwrap_err().message.contains("is not the key of root.crt"));
         }
+    }
+
+    #[test]
+    fn two_secretkeys_are_not_guessed_between() {
+        let host = Host::new(Path::new("/"));
+        let dir = tempfile::tempdir().unwrap();
+        let share = dir.path().to_str().unwrap();
+        fs::create_dir_all(dir.path().join("data/ha")).unwrap();
+        fs::write(dir.path().join("data/secretkey"), "0123456789abcdef").unwrap();
+        fs::write(dir.path().join("data/ha/secretkey"), "0123456789abcdef\n").unwrap();
+        assert!(take_over(&host, share).unwrap_err().message.contains("no secrets to adopt"));
+        fs::write(dir.path().join("data/ha/secretkey"), "fedcba9876543210").unwrap();
+        let said = take_over(&host, share).unwrap_err().message;
+        assert!(said.contains("data/ha/secretkey and data/secretkey are two different keys"), "{said}");
     }
 }

@@ -10,7 +10,7 @@ use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor, Encryptor, Identity, Recipient, scrypt, x25519};
 
-use super::{DIRECTORY, SECRETS, SharedSecrets, publish, stamp};
+use super::{DIRECTORY, SECRETS, SharedSecrets, own, publish, stamp};
 use crate::host::Host;
 use crate::trouble::Trouble;
 
@@ -56,6 +56,11 @@ impl Lock {
     /// The owners of these public keys (`age1…`).
     pub(crate) fn recipients(texts: &[String]) -> Result<Self, Trouble> {
         let one = |text: &String| -> Result<Box<dyn Recipient + Send>, Trouble> {
+            if text.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-") {
+                let trouble =
+                    Trouble::lasting("--recipient: that is a secret key, and everybody here could see it now");
+                return Err(trouble.hint("make another with age-keygen, and give the age1… that it prints"));
+            }
             let parsed = text.parse::<x25519::Recipient>();
             let wrong = |what| Trouble::lasting(format!("--recipient {text:?}: {what}"));
             let key = parsed.map_err(|what| wrong(what).hint("age-keygen makes a key and prints age1…"))?;
@@ -90,9 +95,19 @@ pub(crate) fn export(host: &Host, share: &str, lock: &Lock) -> Result<String, Tr
     let directory = host.below(Path::new(share)).join(DIRECTORY);
     let Some(secrets) = super::read(&directory, share)? else {
         let message = format!("{share}/{DIRECTORY}/{SECRETS}: is not there");
-        return Err(Trouble::lasting(message)
-            .hint("where shared_secrets in the node config names them (from: refs), back those up where they are"));
+        return Err(Trouble::lasting(message).hint(
+            "if it is lost: docs/backup.md; where shared_secrets in the node config names them (from: refs), back those up",
+        ));
     };
+    // No import would take other ones back.
+    let highest = stamp::highest(&directory).map_err(|error| own::trouble(&format!("{share}/{DIRECTORY}"), &error))?;
+    if let Some((number, stamp)) =
+        highest.map_err(|what| super::damaged_stamp(&format!("{share}/{DIRECTORY}/{what}")))?
+        && stamp.secrets != secrets.digest()?
+    {
+        let message = format!("{share}/{DIRECTORY}/{SECRETS}: is not the one that stamp {number} was made with");
+        return Err(Trouble::lasting(message).hint("restore it from a backup: this one is of no use"));
+    }
     let sealed = seal(secrets.text()?.as_bytes(), lock);
     sealed.map_err(|error| Trouble::lasting(format!("the secrets cannot be encrypted: {error}")))
 }
@@ -144,10 +159,10 @@ pub(crate) fn import(host: &Host, share: &str, backup: &[u8], opener: &Opener, w
     let secrets = SharedSecrets::parse(&open(backup, opener).map_err(wrong)?).map_err(wrong)?;
     let directory = host.below(Path::new(share)).join(DIRECTORY);
     let shown = format!("{share}/{DIRECTORY}");
-    let failed = |error: io::Error| Trouble::passing(format!("{shown}: {error}"));
-    super::own(&directory).map_err(failed)?;
+    let failed = |error: io::Error| own::trouble(&shown, &error);
+    own::directory(&directory).map_err(failed)?;
     let stamp = stamp::highest(&directory).map_err(failed)?;
-    let stamp = stamp.map_err(|what| Trouble::lasting(format!("{shown}/{what}")).hint("restore it from a backup"))?;
+    let stamp = stamp.map_err(|what| super::damaged_stamp(&format!("{shown}/{what}")))?;
     if let Some((number, stamp)) = &stamp
         && stamp.secrets != secrets.digest()?
     {
@@ -155,7 +170,7 @@ pub(crate) fn import(host: &Host, share: &str, backup: &[u8], opener: &Opener, w
         return Err(Trouble::lasting(message).hint(format!("take a backup of cluster {:?}", stamp.cluster)));
     }
     let place = directory.join(SECRETS);
-    let there = match fs::read(&place) {
+    let there = match own::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),

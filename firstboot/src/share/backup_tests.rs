@@ -14,7 +14,7 @@ fn host() -> Host {
 fn share(secrets: &SharedSecrets) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let directory = dir.path().join(DIRECTORY);
-    super::super::own(&directory).unwrap();
+    own::directory(&directory).unwrap();
     fs::write(directory.join(SECRETS), secrets.text().unwrap()).unwrap();
     assert!(Stamp::new("hub", "v1.1.2", "i-1", &secrets.digest().unwrap()).publish(&directory, 1).unwrap());
     dir
@@ -79,6 +79,17 @@ fn another_clusters_backup_is_refused() {
     assert_eq!(fs::read(&place).unwrap(), before);
 }
 
+/// No import would take it back.
+#[test]
+fn secrets_that_are_not_the_stamps_are_not_exported() {
+    let (lock, _) = key();
+    let dir = share(&sample("0123456789abcdef"));
+    let place = dir.path().join(DIRECTORY).join(SECRETS);
+    fs::write(&place, sample("fedcba9876543210").text().unwrap()).unwrap();
+    let trouble = export(&host(), at(&dir), &lock).unwrap_err().to_string();
+    assert!(trouble.contains("is not the one that stamp 1 was made with"), "{trouble}");
+}
+
 #[test]
 fn what_is_no_backup() {
     let (lock, opener) = key();
@@ -96,6 +107,8 @@ fn what_is_no_backup() {
     assert_eq!(trouble.message, "the backup has no schema");
     let empty = tempfile::tempdir().unwrap();
     assert!(export(&host(), at(&empty), &lock).unwrap_err().to_string().contains("from: refs"));
+    let secret = Lock::recipients(&["age-secret-key-1nonsense".to_owned()]).unwrap_err().to_string();
+    assert!(secret.contains("is a secret key") && !secret.contains("nonsense"), "{secret}");
     assert!(Lock::recipients(&["age1nonsense".to_owned()]).unwrap_err().message.starts_with("--recipient"));
     assert_eq!(Opener::identities("# a comment\n").unwrap_err(), "holds no secret key of age");
     let error = Opener::identities("AGE-SECRET-KEY-1NONSENSE").unwrap_err();

@@ -31,8 +31,10 @@ pub(super) struct Seen<'s> {
     /// Whether the node config gives the secrets.
     pub(super) given: bool,
     pub(super) database: Used,
-    /// Whether the share holds images.
+    /// Whether a registry has ever run on the share.
     pub(super) registry_used: bool,
+    /// Whether the share holds images.
+    pub(super) images: bool,
 }
 
 /// What the node is told to be.
@@ -69,10 +71,10 @@ pub(super) fn decide(seen: &Seen<'_>, told: &Told<'_>) -> Result<Decision, Troub
     if let Some((_, stamp)) = seen.stamp {
         stamp.must_be_of(told.cluster, share)?;
     }
-    // Whatever else is there: once something was pushed, `data/registry` is never empty again.
+    // Whatever else is there: once something was pushed, the registry has a directory for it.
     let known = seen.database == Used::Yes
         || (seen.database == Used::Perhaps && seen.stamp.is_none() && seen.secrets.is_none());
-    if known && !seen.registry_used {
+    if known && !seen.images {
         let message =
             format!("{share}: holds no images, but the database knows some: this is not the share of its cluster");
         return Err(Trouble::lasting(message).hint(
@@ -86,11 +88,11 @@ pub(super) fn decide(seen: &Seen<'_>, told: &Told<'_>) -> Result<Decision, Troub
             (false, false) => Ok(Decision::Generate),
             (true, true) => Ok(Decision::TakeOver),
             (false, true) => Err(Trouble::lasting(format!(
-                "{share}: there is no cluster here whose secrets could be adopted: no image is stored"
+                "{share}: there is no cluster here whose secrets could be adopted: no registry has run"
             ))
             .hint("check storage.cephfs.path; for a new cluster take shared_secrets.adopt out")),
             (true, false) => Err(Trouble::lasting(format!(
-                "{share}: images are stored here, but no secrets of habuild's: a cluster made by hand, or another one's share"
+                "{share}: a registry has run here, but there are no secrets of habuild's: a cluster made by hand, or another one's share"
             ))
             .hint("to take a cluster made by hand over, set shared_secrets.adopt: true; else check storage.cephfs.path")),
         },
@@ -153,7 +155,7 @@ mod tests {
     }
 
     fn seen<'s>(stamp: Option<&'s (u32, Stamp)>, secrets: Option<&'s str>, database: bool, registry: bool) -> Seen<'s> {
-        Seen { stamp, secrets, given: false, database: database.into(), registry_used: registry }
+        Seen { stamp, secrets, given: false, database: database.into(), registry_used: registry, images: registry }
     }
 
     #[test]
@@ -163,15 +165,21 @@ mod tests {
         let adopt = Told { adopt: true, ..told() };
         let upgrade = Told { upgrade_from: Some("v1.1.2"), ..told() };
         let wrong_upgrade = Told { upgrade_from: Some("v1.1.1"), ..told() };
+        // A registry that has run, and nothing was ever pushed to it, or all of it is gone.
+        let bare = |stamp, secrets, database| Seen { registry_used: true, ..seen(stamp, secrets, database, false) };
         let rows = [
+            ("a bare registry", bare(None, None, false), told(), Err("a registry has run here")),
+            ("a bare registry, adopt", bare(None, None, false), adopt.clone(), Ok(Decision::TakeOver)),
+            ("a bare registry, database used, adopt", bare(None, None, true), adopt.clone(), Err("holds no images")),
+            ("a bare registry, database used", bare(Some(&good), Some(OURS), true), told(), Err("holds no images")),
             ("stamp and matching secrets", seen(Some(&good), Some(OURS), true, true), told(), Ok(Decision::Adopt)),
             ("stamp without secrets", seen(Some(&good), None, false, false), told(), Err("secrets.json: is gone")),
             ("stamp, another digest", seen(Some(&good), Some("x"), false, false), told(), Err("is not the one")),
             ("secrets without stamp", seen(None, Some(OURS), true, true), told(), Ok(Decision::Stamp(1))),
             ("neither, nothing used", seen(None, None, false, false), told(), Ok(Decision::Generate)),
             ("neither, database used", seen(None, None, true, false), told(), Err("holds no images")),
-            ("neither, registry used", seen(None, None, false, true), told(), Err("images are stored here")),
-            ("neither, both used", seen(None, None, true, true), told(), Err("images are stored here")),
+            ("neither, registry used", seen(None, None, false, true), told(), Err("a registry has run here")),
+            ("neither, both used", seen(None, None, true, true), told(), Err("a registry has run here")),
             ("neither, both used, adopt", seen(None, None, true, true), adopt.clone(), Ok(Decision::TakeOver)),
             ("neither, database used, adopt", seen(None, None, true, false), adopt.clone(), Err("holds no images")),
             ("neither, nothing used, adopt", seen(None, None, false, false), adopt, Err("no cluster here")),

@@ -8,13 +8,12 @@ pub(crate) mod backup;
 mod decide;
 pub(crate) mod nodes;
 mod openssl;
+mod own;
 mod publish;
 mod secrets;
 mod stamp;
 
-use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub(crate) use decide::Used;
@@ -31,6 +30,8 @@ pub(crate) const TOKEN_KEY_BITS: u32 = 4096;
 
 const DIRECTORY: &str = ".habuild";
 const SECRETS: &str = "secrets.json";
+/// Where the registry has a directory for each repository, below its own (distribution's storage, version 2).
+const REPOSITORIES: &str = "docker/registry/v2/repositories";
 /// More looks than any sequence of decisions takes: secrets, stamp, an upgrade's stamp, with a lost race at each.
 const LOOKS: u32 = 12;
 
@@ -63,8 +64,8 @@ pub(crate) struct Settled {
 /// Comes to terms with the share, whatever is on it.
 pub(crate) fn settle(host: &Host, node: &Node<'_>) -> Result<Settled, Trouble> {
     let directory = host.below(Path::new(node.share)).join(DIRECTORY);
-    let failed = |error: io::Error| Trouble::passing(format!("{}/{DIRECTORY}: {error}", node.share));
-    own(&directory).map_err(failed)?;
+    let failed = |error: io::Error| own::trouble(&format!("{}/{DIRECTORY}", node.share), &error);
+    own::directory(&directory).map_err(failed)?;
     let mut how = Vec::new();
     for _ in 0..LOOKS {
         let found = match &node.given {
@@ -72,17 +73,18 @@ pub(crate) fn settle(host: &Host, node: &Node<'_>) -> Result<Settled, Trouble> {
             None => read(&directory, node.share)?,
         };
         let stamp = stamp::highest(&directory).map_err(failed)?;
-        let stamp = stamp.map_err(|what| {
-            Trouble::lasting(format!("{}/{DIRECTORY}/{what}", node.share)).hint("restore it from a backup")
-        })?;
+        let stamp = stamp.map_err(|what| damaged_stamp(&format!("{}/{DIRECTORY}/{what}", node.share)))?;
         let digest = found.as_ref().map(SharedSecrets::digest).transpose()?;
         let registry = PathBuf::from(node.share).join("data/registry");
+        let empty =
+            |path: &Path| host.is_empty(path).map_err(|error| Trouble::passing(format!("{}: {error}", path.display())));
         let seen = Seen {
             stamp: stamp.as_ref(),
             secrets: digest.as_deref(),
             given: node.given.is_some(),
             database: node.database,
-            registry_used: !host.is_empty(&registry).map_err(failed)?,
+            registry_used: !empty(&registry)?,
+            images: !empty(&registry.join(REPOSITORIES))?,
         };
         let told = Told {
             cluster: node.cluster,
@@ -137,32 +139,24 @@ pub(crate) fn digest(secrets: &SharedSecrets) -> Result<String, Trouble> {
     secrets.digest()
 }
 
-/// Makes the directory, and root's alone whatever it was.
-fn own(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    if fs::metadata(directory)?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
+/// A stamp that cannot be read, which no backup holds.
+pub(crate) fn damaged_stamp(what: &str) -> Trouble {
+    Trouble::lasting(what)
+        .hint("docs/share.md says how to look at it; with a newer schema, boot an image of a newer habuild")
 }
 
 fn read(directory: &Path, share: &str) -> Result<Option<SharedSecrets>, Trouble> {
-    let path = directory.join(SECRETS);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
+    let shown = format!("{share}/{DIRECTORY}/{SECRETS}");
+    let (bytes, was_open) = match own::read_private(&directory.join(SECRETS)) {
+        Ok(read) => read,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Trouble::passing(format!("{share}/{DIRECTORY}/{SECRETS}: {error}"))),
+        Err(error) => return Err(own::trouble(&shown, &error)),
     };
-    // Whoever could read them is not known any more; who can from now on is.
-    if fs::metadata(&path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-        let closed = fs::set_permissions(&path, Permissions::from_mode(0o600));
-        closed.map_err(|error| Trouble::passing(format!("{share}/{DIRECTORY}/{SECRETS}: {error}")))?;
+    if was_open {
         crate::host::journal::say("warning: the share's secrets.json could be read by others; its mode is 0600 again");
     }
     let parsed = SharedSecrets::parse(&bytes);
-    parsed.map(Some).map_err(|what| {
-        Trouble::lasting(format!("{share}/{DIRECTORY}/{SECRETS}: {what}")).hint("restore it from a backup")
-    })
+    parsed.map(Some).map_err(|what| Trouble::lasting(format!("{shown}: {what}")).hint("restore it from a backup"))
 }
 
 #[cfg(test)]

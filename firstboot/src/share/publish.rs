@@ -10,10 +10,11 @@ use std::path::Path;
 
 /// Publishes `bytes` as `directory/name`; `false` when somebody else did before. `who` names this node in drafts.
 pub(super) fn publish(directory: &Path, name: &str, bytes: &[u8], who: &str) -> io::Result<bool> {
-    let draft = directory.join(format!("{}{who}.{}", prefix(name), std::process::id()));
+    // Two nodes may have one id, from a seed that somebody copied, and one process number.
+    let mut number = [0; 8];
+    rustix::rand::getrandom(&mut number, rustix::rand::GetRandomFlags::empty())?;
+    let draft = directory.join(format!("{}{who}.{:016x}", prefix(name), u64::from_ne_bytes(number)));
     let place = directory.join(name);
-    // A process of an earlier boot may have had our number.
-    remove(&draft)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;

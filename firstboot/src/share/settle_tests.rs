@@ -1,5 +1,8 @@
 //! A node and a share: what it leaves there, and what it says of one that is broken.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 use secrets::tests::sample;
 
@@ -32,7 +35,7 @@ fn the_first_makes_what_the_second_adopts() {
     // Harbor has run, and nothing of it is here: not even the stamp makes this the right share.
     let lost = settle(&host(), &used()).unwrap_err();
     assert!(lost.message.contains("holds no images"), "{lost}");
-    fs::create_dir_all(dir.path().join("data/registry/docker")).unwrap();
+    fs::create_dir_all(dir.path().join("data/registry").join(REPOSITORIES).join("library")).unwrap();
     let second = settle(&host(), &used()).unwrap();
     assert_eq!(second.how, ["adopted the cluster's secrets"]);
     assert!(first.secrets == second.secrets);
@@ -51,7 +54,7 @@ fn the_first_makes_what_the_second_adopts() {
 fn secrets_without_a_stamp_are_stamped() {
     let dir = tempfile::tempdir().unwrap();
     let share = dir.path().to_str().unwrap();
-    own(&dir.path().join(DIRECTORY)).unwrap();
+    own::directory(&dir.path().join(DIRECTORY)).unwrap();
     let secrets = sample("0123456789abcdef");
     let path = dir.path().join(DIRECTORY).join(SECRETS);
     fs::write(&path, secrets.text().unwrap()).unwrap();
@@ -85,7 +88,7 @@ fn a_torn_share_is_refused_and_left_alone() {
     ];
     for (name, text, expected) in cases {
         let dir = tempfile::tempdir().unwrap();
-        own(&dir.path().join(DIRECTORY)).unwrap();
+        own::directory(&dir.path().join(DIRECTORY)).unwrap();
         let path = dir.path().join(DIRECTORY).join(name);
         fs::write(&path, text).unwrap();
         let trouble = settle(&host(), &node(dir.path().to_str().unwrap())).unwrap_err();

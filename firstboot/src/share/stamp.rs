@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::own;
 use super::publish::publish;
 use crate::trouble::Trouble;
 
@@ -63,12 +64,18 @@ pub(super) fn highest(directory: &Path) -> io::Result<Result<Option<(u32, Stamp)
         let found = entry?.file_name().to_string_lossy().into_owned();
         let number = found.strip_prefix("cluster-").and_then(|rest| rest.strip_suffix(".json"));
         let number = number.and_then(|digits| digits.parse::<u32>().ok());
-        highest = highest.max(number.filter(|number| found == name(*number)));
+        // The one behind the last number could not be named.
+        highest = highest.max(number.filter(|number| found == name(*number) && *number < u32::MAX));
     }
     let Some(number) = highest else { return Ok(Ok(None)) };
-    Ok(parse(&fs::read(directory.join(name(number)))?)
-        .map(|stamp| Some((number, stamp)))
-        .map_err(|what| format!("{}: {what}", name(number))))
+    let text = match own::read(&directory.join(name(number))) {
+        // What is no file is damaged, as one is that holds something else.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory) => {
+            return Ok(Err(format!("{}: {error}", name(number))));
+        }
+        text => text?,
+    };
+    Ok(parse(&text).map(|stamp| Some((number, stamp))).map_err(|what| format!("{}: {what}", name(number))))
 }
 
 fn parse(text: &[u8]) -> Result<Stamp, String> {

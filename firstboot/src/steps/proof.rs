@@ -111,7 +111,8 @@ pub(crate) fn prove(host: &Host, expected: &Expected, wanted: For) -> Result<Opt
         }
     }
     let stamp = crate::share::stamp(&host.below(at)).map_err(|error| failed("its stamp cannot be read", error))?;
-    let stamp = stamp.map_err(|what| Trouble::passing(format!("{shown}/{what}")).hint("restore it from a backup"))?;
+    let stamp =
+        stamp.map_err(|what| Trouble { passing: true, ..crate::share::damaged_stamp(&format!("{shown}/{what}")) })?;
     fits(expected, stamp.as_ref(), wanted)?;
     match written(host, expected, wanted) {
         Ok(true) => Ok(None),
