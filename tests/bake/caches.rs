@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -34,10 +35,12 @@ pub(crate) fn lend(from: &Path, to: &Path) {
     }
 }
 
-/// A hard link, or a copy on another file system.
+/// A hard link, or a copy on another file system. What is there stays: it may be this very file, which a copy would empty.
 fn link(from: &Path, to: &Path) {
-    if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to).unwrap();
+    match fs::hard_link(from, to) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(_) => _ = fs::copy(from, to).unwrap(),
     }
 }
 
