@@ -32,7 +32,7 @@ fn a_full_disk_under_the_output() {
     warm();
     let _turn = turn(2);
     let place = sharing();
-    let mut command = on_a_disk(&place.path("out"), "size=100m", &place.path("empty"), &place.locked("image"));
+    let mut command = on_a_disk(&place.path("out"), "size=60m", &place.path("empty"), &place.locked("image"));
     let (code, message) = failure(&mut command);
     assert_eq!(code, 3, "{message}");
     assert!(message.contains("No space left on device") && message.contains("remedy: free some space"), "{message}");
