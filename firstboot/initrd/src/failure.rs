@@ -98,6 +98,27 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What whoever reads it can do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoRootHash | Self::RootHash { .. } | Self::ManyRootHashes { .. } => {
+                "correct grub/grub.cfg on the ESP, or start a new machine from the image"
+            }
+            Self::NoRoot { .. } => {
+                "attach the disk with this image, by an interface that it has a driver for: virtio, NVMe, Xen, Hyper-V, VMware, SATA"
+            }
+            Self::ManyRoots { .. } => "detach all disks with this image but one",
+            Self::Partitions { .. } | Self::NoDevice { .. } | Self::Superblock { .. } | Self::Verity { .. } => {
+                "the disk is damaged, or not all of the image was copied: start a new machine from the image"
+            }
+            Self::State { .. } | Self::Check { .. } => {
+                "start a new machine from the image; for what is in /var, attach this disk to another machine and run e2fsck there"
+            }
+            Self::System { .. } => "start the machine again; if it says so again, start a new one from the image",
+        }
+    }
+
     /// A failure of what was tried.
     pub fn system(what: impl Into<String>, cause: impl Into<Error>) -> Self {
         Self::System { what: what.into(), cause: cause.into() }
@@ -125,8 +146,7 @@ impl Display for Failure {
             }
             Self::ManyRoots { guid, places } => write!(
                 f,
-                "the root partition (GUID {guid}) is there {} times: {}\nit is not known whose state is this node's: \
-                 detach all disks with this image but one",
+                "the root partition (GUID {guid}) is there {} times: {}\nit is not known whose state is this node's",
                 places.len(),
                 places.join(", ")
             ),
@@ -187,6 +207,14 @@ mod tests {
             disks.clear();
         }
         assert!(failure.to_string().contains("these disks were found: none\n"));
+    }
+
+    #[test]
+    fn who_reads_it_is_told_what_to_do() {
+        let state = Failure::State { path: "/dev/vda5".into(), content: Content::Empty };
+        assert!(state.remedy().contains("run e2fsck there"));
+        assert!(Failure::ManyRoots { guid: Uuid::nil(), places: Vec::new() }.remedy().starts_with("detach"));
+        assert!(Failure::NoRootHash.remedy().contains("grub.cfg"));
     }
 
     #[test]

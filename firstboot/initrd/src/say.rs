@@ -41,7 +41,7 @@ pub fn fail(failure: &Failure) -> ! {
         ..0 => "the machine starts again".to_owned(),
         seconds => format!("the machine starts again in {seconds} seconds (panic={seconds})"),
     };
-    let words = format!("this node cannot be started: {failure}\n{then}");
+    let words = format!("this node cannot be started: {failure}\nto do: {}\n{then}", failure.remedy());
     log(CRITICAL, &words);
     let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
     for console in active.split_ascii_whitespace() {

@@ -60,7 +60,10 @@ pub(super) fn run(command: &Secrets) -> ExitCode {
             // A reader that has gone, which other commands let pass, leaves half a backup.
             Ok(Some(text)) => match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(error) => said(&Trouble::lasting(format!("the backup was not taken by standard output: {error}"))),
+                Err(error) => {
+                    let trouble = Trouble::lasting(format!("the backup was not taken by standard output: {error}"));
+                    said(&trouble.hint("what came of it is no backup: try again, or name a file with --output"))
+                }
             },
             Ok(None) => ExitCode::SUCCESS,
             Err(trouble) => said(&trouble),
@@ -89,7 +92,7 @@ fn export(args: &Export) -> Result<Option<String>, Trouble> {
         io::ErrorKind::AlreadyExists => {
             failed(error).hint("name a file that is not there yet: no backup is overwritten")
         }
-        _ => failed(error),
+        _ => failed(error).hint("name a file in a directory that is there and can be written"),
     })?;
     if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()) {
         // Half a backup would pass for one.
