@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "vm/bare.rs"]
+mod bare;
 #[path = "kit/boot.rs"]
 mod boot;
 #[path = "kit/bundle.rs"]

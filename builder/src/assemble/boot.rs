@@ -37,12 +37,14 @@ pub(crate) struct Boot {
 ///
 /// `habuild.root=` is what the initrd's program verifies the root with. It is not called `roothash=`: systemd's generator would
 /// open the same device once more.
+/// `gpt` has the kernel believe the backup of a damaged partition table, as the initrd does: the plug may be pulled while it
+/// enlarges the state.
 /// A damaged block is never handed out: the kernel panics, and tries again after 10 seconds. A cloud's machine has one
 /// to four serial ports; for 48, as kernels are configured, 48 devices would go through udev, seconds of each boot.
 #[must_use]
 pub(crate) fn command_line(root_hash: &Digest) -> String {
     format!(
-        "root=/dev/mapper/root ro habuild.root={root_hash} 8250.nr_uarts=4 console=tty0 console=ttyS0,115200 panic=10"
+        "root=/dev/mapper/root ro habuild.root={root_hash} gpt 8250.nr_uarts=4 console=tty0 console=ttyS0,115200 panic=10"
     )
 }
 

@@ -189,18 +189,10 @@ fn boot_units(root: &Rootfs) -> Result<Vec<String>> {
     if std::fs::read_link(wizard).unwrap_or_default().as_os_str() != "/dev/null" {
         found.push("systemd-firstboot.service is not masked: it asks at the console".into());
     }
-    for path in [
-        "/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service",
-        "/usr/lib/repart.d/50-state.conf",
-        places::GROW_UNIT,
-        "/usr/lib/systemd/systemd-growfs",
-    ] {
+    for (path, package) in places::INITRD_RUNS {
         if !root.has(path)? {
-            found.push(format!("{path} is missing: /var would not grow"));
+            found.push(format!("{path} of {package} is missing: the initrd checks /var and lets it grow with it"));
         }
-    }
-    if !root.has("/usr/bin/systemd-repart")? {
-        found.push("/usr/bin/systemd-repart is missing: the state partition would not grow".into());
     }
     Ok(found)
 }

@@ -23,13 +23,9 @@ fn good() -> (TempDir, Rootfs) {
         ("/etc/machine-id", ""),
         ("/etc/shadow", "root:*:1::::::\nsshd:!:1::::::\nsystemd-network:!*:1::::::\n"),
         ("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n"),
-        ("/usr/lib/repart.d/50-state.conf", ""),
-        (places::GROW_UNIT, ""),
-        ("/usr/lib/systemd/systemd-growfs", ""),
-        ("/usr/bin/systemd-repart", ""),
         ("/usr/share/doc/key", "-----BEGIN PRIVATE KEY-----"),
     ];
-    for (path, text) in files {
+    for (path, text) in files.into_iter().chain(places::INITRD_RUNS.map(|(path, _)| (path, ""))) {
         root.write(path, text.as_bytes(), 0o644).unwrap();
     }
     for directory in ["/", "/etc", "/usr", "/var", "/var/lib", "/var/lib/habuild/etc"] {
@@ -37,7 +33,6 @@ fn good() -> (TempDir, Rootfs) {
     }
     root.link("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf").unwrap();
     root.link("/etc/systemd/system/systemd-firstboot.service", "/dev/null").unwrap();
-    root.link("/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service", places::GROW_UNIT).unwrap();
     (directory, root)
 }
 
@@ -49,7 +44,7 @@ fn write(root: &Rootfs, path: &str, text: &str) {
 }
 
 /// A lint, a fault, and what is said of it.
-const FAULTS: [(&str, Fault, &str); 24] = [
+const FAULTS: [(&str, Fault, &str); 23] = [
     ("host-keys", |root| write(root, "/etc/ssh/ssh_host_rsa_key", ""), "/etc/ssh/ssh_host_rsa_key"),
     ("machine-id", |root| root.remove("/etc/machine-id").unwrap(), "is missing"),
     ("machine-id", |root| write(root, "/etc/machine-id", "uninitialized\n"), "holds 14 bytes"),
@@ -71,9 +66,8 @@ const FAULTS: [(&str, Fault, &str); 24] = [
     ("places", |root| write(root, "/boot/vmlinuz", ""), "/boot/vmlinuz would be hidden"),
     ("places", |root| set_mode(root, "/var", 0o700), "/var: its mode is 0700, not 0755"),
     ("boot-units", |root| root.remove("/etc/systemd/system/systemd-firstboot.service").unwrap(), "is not masked"),
-    ("boot-units", |root| root.remove(places::GROW_UNIT).unwrap(), "/var would not grow"),
-    ("boot-units", |root| root.remove("/usr/lib/repart.d/50-state.conf").unwrap(), "/var would not grow"),
-    ("boot-units", |root| root.remove("/usr/bin/systemd-repart").unwrap(), "the state partition would not grow"),
+    ("boot-units", |root| root.remove("/sbin/resize2fs").unwrap(), "/sbin/resize2fs of e2fsprogs is missing"),
+    ("boot-units", |root| root.remove("/usr/sbin/resizepart").unwrap(), "the initrd checks /var"),
 ];
 
 fn set_mode(root: &Rootfs, path: &str, mode: u32) {

@@ -22,25 +22,9 @@ pub(crate) const ETC_UPPER: &str = "/var/lib/habuild/etc/upper";
 /// The overlay's work directory, beside it.
 pub(crate) const ETC_WORK: &str = "/var/lib/habuild/etc/work";
 
-/// Grows `/var`'s file system. A unit of our own under systemd's name: bookworm's systemd writes it only for
-/// `x-systemd.growfs`, which on a line of the initrd's fails.
-pub(crate) const GROW_UNIT: &str = "/usr/lib/systemd/system/systemd-growfs@var.service";
-
-const GROW: &str = "[Unit]
-Description=Grow File System on /var
-Documentation=man:systemd-growfs@.service(8)
-DefaultDependencies=no
-RequiresMountsFor=/var
-After=systemd-repart.service
-Conflicts=shutdown.target
-Before=shutdown.target
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/usr/lib/systemd/systemd-growfs /var
-TimeoutSec=infinity
-";
+/// Programs of the root that the initrd runs (`firstboot/initrd/src/{check,grow}.rs`), and their packages.
+pub(crate) const INITRD_RUNS: [(&str, &str); 3] =
+    [("/sbin/e2fsck", "e2fsprogs"), ("/sbin/resize2fs", "e2fsprogs"), ("/usr/sbin/resizepart", "util-linux")];
 
 /// Gives the mounted root of an image its places.
 pub(crate) fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
@@ -68,10 +52,6 @@ pub(crate) fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {
          tmpfs /tmp tmpfs mode=1777,nosuid,nodev,size=50% 0 0\n"
     );
     root.write("/etc/fstab", fstab.as_bytes(), 0o644)?;
-    // The state partition, the disk's last, takes what the disk has; then its file system does.
-    root.write("/usr/lib/repart.d/50-state.conf", b"[Partition]\nType=var\n", 0o644)?;
-    root.write(GROW_UNIT, GROW.as_bytes(), 0o644)?;
-    root.link("/etc/systemd/system/local-fs.target.wants/systemd-growfs@var.service", GROW_UNIT)?;
     // Empty: an id is made at the first boot and kept. The word `uninitialized` would bring the first-boot wizard.
     root.write("/etc/machine-id", b"", 0o444)?;
     root.link("/var/lib/dbus/machine-id", "/etc/machine-id")?;
@@ -167,9 +147,6 @@ pub(super) mod tests {
             ("var", 0o755),
             ("var/lib", 0o755),
             ("var/lib/dbus", 0o755),
-            ("etc/systemd/system/local-fs.target.wants", 0o755),
-            ("usr/lib/systemd/system", 0o755),
-            ("usr/lib/repart.d", 0o755),
             ("var/lib/habuild", 0o700),
             ("var/lib/habuild/etc", 0o755),
             ("var/lib/habuild/etc/upper", 0o755),

@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::fs;
 
 use crate::command_line::CommandLine;
+use crate::disks::Devices;
 use crate::failure::Failure;
 use crate::modules::Modules;
-use crate::{check, disks, mounts, say, verity};
+use crate::{check, debug, disks, grow, mounts, say, verity};
 
 /// Boots the node: returns only what went wrong.
 pub fn boot() -> Result<Infallible, Failure> {
@@ -19,8 +20,23 @@ pub fn boot() -> Result<Infallible, Failure> {
     say::note(&format!("root {}, state {}", devices.root.display(), devices.state.display()));
     let root = verity::open(&devices, &line.root)?;
     mounts::root(&root)?;
-    check::state(&devices.state)?;
-    mounts::state(&devices.state)?;
+    if line.debug {
+        debug::shell("nothing has been done to the state yet", &devices);
+    }
+    let prepared = prepare_state(&devices);
+    if let (Err(failure), true) = (&prepared, line.debug) {
+        debug::shell(&failure.to_string(), &devices);
+    }
+    prepared?;
     say::note(&format!("starting {}", line.init));
     mounts::hand_over(&line.init)
+}
+
+/// Grows, checks and mounts the state.
+fn prepare_state(devices: &Devices) -> Result<(), Failure> {
+    grow::partition(devices);
+    check::state(&devices.state)?;
+    mounts::state(&devices.state)?;
+    grow::filesystem(&devices.state);
+    Ok(())
 }

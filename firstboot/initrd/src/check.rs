@@ -1,16 +1,13 @@
 //! The check of the state's file system, by the release's own e2fsck, before it is mounted.
 
-#![expect(clippy::disallowed_methods, reason = "starts e2fsck")]
-
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
-use crate::mounts;
-use crate::say;
 use crate::state::{Content, LOOKED_AT};
+use crate::{programs, say};
 
 /// In the node's root. Releases without a merged `/usr` have it there too.
 const E2FSCK: &str = "/sbin/e2fsck";
@@ -30,14 +27,12 @@ pub fn state(state: &Path) -> Result<(), Failure> {
     if content != Content::Ext {
         return Err(Failure::State { path: state.to_owned(), content });
     }
-    let output = mounts::inside_root(|| Command::new(E2FSCK).arg("-p").arg(state).stdin(Stdio::null()).output())?
-        .map_err(|error| Failure::system(format!("run {E2FSCK} of the root"), error))?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    say::note(&format!("e2fsck: {}", said.trim()));
+    let output = programs::run(E2FSCK, [OsStr::new("-p"), state.as_os_str()])?;
+    let said = programs::said(&output);
+    say::note(&format!("e2fsck: {said}"));
     match output.status.code() {
         Some(code) if code & UNCORRECTED == 0 && code & START_AGAIN != 0 => say::start_again(),
         Some(code) if code & UNCORRECTED == 0 => Ok(()),
-        code => Err(Failure::Check { path: state.to_owned(), code, said: said.into_owned() }),
+        code => Err(Failure::Check { path: state.to_owned(), code, said }),
     }
 }

@@ -9,6 +9,9 @@ use crate::failure::Failure;
 /// too and open the same device a second time.
 pub const ROOT: &str = "habuild.root";
 
+/// The parameter that asks for a shell.
+pub const DEBUG: &str = "habuild.debug";
+
 /// The root hash of dm-verity: SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootHash(pub [u8; 32]);
@@ -40,6 +43,8 @@ pub struct CommandLine {
     pub root: RootHash,
     /// `init=`: the program to start; `/sbin/init` if it is not there.
     pub init: String,
+    /// `habuild.debug`: a shell before the state is touched, and one when the node cannot be started.
+    pub debug: bool,
 }
 
 impl CommandLine {
@@ -58,7 +63,7 @@ impl CommandLine {
         };
         // The last one counts, as in the kernel.
         let init = values("init").last().map_or("/sbin/init", |init| init).to_owned();
-        Ok(Self { root, init })
+        Ok(Self { root, init, debug: words.iter().any(|word| word == DEBUG) })
     }
 }
 
@@ -90,9 +95,10 @@ mod tests {
     fn the_root_hash_is_found_among_others_and_init_can_be_named() {
         let line = format!("BOOT_IMAGE=/vmlinuz ro console=tty0 habuild.root={HASH} panic=10\n");
         let read = CommandLine::parse(&line).unwrap();
-        assert_eq!((read.root.to_string().as_str(), read.init.as_str()), (HASH, "/sbin/init"));
+        assert_eq!((read.root.to_string().as_str(), read.init.as_str(), read.debug), (HASH, "/sbin/init", false));
         let read = CommandLine::parse(&format!("init=/bin/a init=/bin/b habuild.root={HASH}")).unwrap();
         assert_eq!(read.init, "/bin/b");
+        assert!(CommandLine::parse(&format!("habuild.root={HASH} habuild.debug quiet")).unwrap().debug);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::command_line::RootHash;
 use crate::failure::Failure;
-use crate::gpt::{Header, Partition};
+use crate::gpt::{Fault, Table};
 use crate::modules::Modules;
 use crate::say;
 use crate::search::{self, Disk, Place};
@@ -27,6 +27,10 @@ const SYSFS_SECTOR: u64 = 512;
 /// The devices of this image.
 #[derive(Debug)]
 pub struct Devices {
+    /// The disk that they are on.
+    pub disk: PathBuf,
+    /// The state's number among its partitions.
+    pub state_number: u32,
     /// The root.
     pub root: PathBuf,
     /// Its verity tree.
@@ -69,24 +73,31 @@ pub fn wait_for(hash: &RootHash, modules: &mut Modules) -> Result<Devices, Failu
 fn read_new(disks: &mut BTreeMap<String, Disk>) {
     for entry in fs::read_dir(BLOCK).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let size = number(&path.join("size")).unwrap_or_default() * SYSFS_SECTOR;
+        let (size, sector) = lengths(&name);
         if size > 0 && !path.join("partition").exists() && !disks.contains_key(&name) {
-            let sector = number(&path.join("queue/logical_block_size")).unwrap_or(SYSFS_SECTOR);
-            let table = table(&Path::new("/dev").join(&name), sector);
-            disks.insert(name.clone(), Disk { name, size, table });
+            let table = File::open(Path::new("/dev").join(&name))
+                .map_err(Fault::Unreadable)
+                .and_then(|disk| table(&disk, size, sector))
+                .map(|table| table.partitions)
+                .map_err(|fault| fault.to_string());
+            disks.insert(name.clone(), Disk { name, size, sector, table });
         }
     }
 }
 
-fn table(path: &Path, sector: u64) -> Result<Vec<Partition>, String> {
-    let unreadable = |error: std::io::Error| format!("a disk that cannot be read ({error})");
-    let disk = File::open(path).map_err(unreadable)?;
-    let mut header = vec![0; 512];
-    disk.read_exact_at(&mut header, sector).map_err(unreadable)?;
-    let header = Header::parse(&header, sector).map_err(|fault| fault.to_string())?;
-    let mut entries = vec![0; header.length];
-    disk.read_exact_at(&mut entries, header.offset).map_err(unreadable)?;
-    header.partitions(&entries).map_err(|fault| fault.to_string())
+/// The table of a disk of `size` bytes with sectors of `sector` bytes.
+pub fn table(disk: &File, size: u64, sector: u64) -> Result<Table, Fault> {
+    Table::read(size / sector, sector, |offset, length| {
+        let mut bytes = vec![0; length];
+        disk.read_exact_at(&mut bytes, offset).map(|()| bytes)
+    })
+}
+
+/// The lengths of a disk and of its sectors, in bytes, as the kernel has them.
+pub fn lengths(disk: &str) -> (u64, u64) {
+    let path = Path::new(BLOCK).join(disk);
+    let size = number(&path.join("size")).unwrap_or_default() * SYSFS_SECTOR;
+    (size, number(&path.join("queue/logical_block_size")).unwrap_or(SYSFS_SECTOR))
 }
 
 /// The devices that the kernel made for the partitions.
@@ -97,7 +108,13 @@ fn devices(place: &Place) -> Result<Devices, Failure> {
         let device = parts.next().map(|part| Path::new("/dev").join(part.file_name())).filter(|path| path.exists());
         device.ok_or_else(|| Failure::NoDevice { disk: place.disk.clone(), number: wanted })
     };
-    Ok(Devices { root: of(place.root)?, tree: of(place.tree)?, state: of(place.state)? })
+    Ok(Devices {
+        disk: Path::new("/dev").join(&place.disk),
+        state_number: place.state,
+        root: of(place.root)?,
+        tree: of(place.tree)?,
+        state: of(place.state)?,
+    })
 }
 
 fn number(path: &Path) -> Option<u64> {

@@ -51,6 +51,15 @@ pub enum Failure {
         /// How many there are.
         count: usize,
     },
+    /// The disk ends before its partitions do.
+    TooSmall {
+        /// The disk.
+        disk: String,
+        /// Its length in bytes.
+        size: u64,
+        /// Where its last partition ends, in bytes.
+        needed: u64,
+    },
     /// The kernel made no device for a partition that the table has.
     NoDevice {
         /// The disk.
@@ -108,6 +117,9 @@ impl Failure {
             Self::NoRoot { .. } => {
                 "attach the disk with this image, by an interface that it has a driver for: virtio, NVMe, Xen, Hyper-V, VMware, SATA"
             }
+            Self::TooSmall { .. } => {
+                "give the machine a disk that is at least as large as the image, and copy the image to it anew"
+            }
             Self::ManyRoots { .. } => "detach all disks with this image but one",
             Self::Partitions { .. } | Self::NoDevice { .. } | Self::Superblock { .. } | Self::Verity { .. } => {
                 "the disk is damaged, or not all of the image was copied: start a new machine from the image"
@@ -156,11 +168,17 @@ impl Display for Failure {
             Self::Partitions { what, disk, count } => {
                 write!(f, "the root's disk has {count} partitions for {what}, one is wanted\n{disk}")
             }
-            Self::NoDevice { disk, number } => write!(
-                f,
-                "partition {number} stands in the table of {disk}, and the kernel has no device for it: is the disk \
-                 smaller than the image?"
-            ),
+            Self::TooSmall { disk, size, needed } => {
+                write!(
+                    f,
+                    "the disk {disk} has {} MiB, and its partitions end at {} MiB",
+                    size >> 20,
+                    needed.div_ceil(1 << 20)
+                )
+            }
+            Self::NoDevice { disk, number } => {
+                write!(f, "partition {number} stands in the table of {disk}, and the kernel has no device for it")
+            }
             Self::Superblock { path, fault } => {
                 write!(f, "the verity superblock of {} cannot be used: {fault}", path.display())
             }

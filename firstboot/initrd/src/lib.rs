@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`command_line`] | what the kernel was told | yes |
 //! | [`gpt`] | a disk's partition table | yes |
+//! | [`growth`] | what is written so that the last partition grows | yes |
 //! | [`superblock`] | dm-verity's superblock, and the kernel's table for it | yes |
 //! | [`state`] | what a state partition holds | yes |
 //! | [`index`] | which modules there are, and what they need | yes |
@@ -14,6 +15,9 @@
 //! | [`disks`] | the machine's disks | |
 //! | [`verity`] | the verified device | |
 //! | [`check`] | the state's file system check | |
+//! | [`debug`] | a shell, if somebody asked for one | |
+//! | [`grow`] | the state, grown to the disk's end | |
+//! | [`programs`] | programs of the root, run before it is the root | |
 //! | [`mounts`] | mounts, and the change of the root | |
 //! | [`say`] | the kernel's log, consoles, and the end | |
 //!
@@ -23,12 +27,16 @@
 pub mod boot;
 pub mod check;
 pub mod command_line;
+pub mod debug;
 pub mod disks;
 pub mod failure;
 pub mod gpt;
+pub mod grow;
+pub mod growth;
 pub mod index;
 pub mod modules;
 pub mod mounts;
+pub mod programs;
 pub mod say;
 pub mod search;
 pub mod state;

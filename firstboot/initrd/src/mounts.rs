@@ -63,7 +63,7 @@ pub fn state(device: &Path) -> Result<(), Failure> {
 pub fn inside_root<T>(action: impl FnOnce() -> T) -> Result<T, Failure> {
     let failed = |error| Failure::system(format!("change the root to {ROOT} and back"), error);
     let outside = File::open("/").map_err(|error| Failure::system("open /", error))?;
-    let bound = [format!("{ROOT}/dev"), format!("{ROOT}/proc")];
+    let bound = [format!("{ROOT}/dev"), format!("{ROOT}/proc"), format!("{ROOT}/sys")];
     for (from, to) in PLACES.iter().zip(&bound) {
         attach(from, to, "", MsFlags::MS_BIND, "")?;
     }

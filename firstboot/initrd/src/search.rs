@@ -20,6 +20,8 @@ pub struct Disk {
     pub name: String,
     /// Its length in bytes.
     pub size: u64,
+    /// The length of its sectors in bytes.
+    pub sector: u64,
     /// Its partitions, or why there are none to see: a noun phrase.
     pub table: Result<Vec<Partition>, String>,
 }
@@ -86,12 +88,18 @@ pub fn find<'a>(disks: impl IntoIterator<Item = &'a Disk>, hash: &RootHash) -> R
             _ => Err(Failure::Partitions { what, disk: disk.to_string(), count: found.len() }),
         }
     };
-    Ok(Some(Place {
+    let place = Place {
         disk: disk.name.clone(),
         root: number,
         tree: only(format!("the root's verity tree (GUID {tree})"), &|partition| partition.guid == tree)?,
         state: only(format!("the node's state (type {VAR})"), &|partition| partition.kind == VAR)?,
-    }))
+    };
+    let ends = disk.table.as_deref().unwrap_or_default().iter().map(|partition| partition.last.saturating_add(1));
+    let needed = ends.max().unwrap_or_default().saturating_mul(disk.sector);
+    if needed > disk.size {
+        return Err(Failure::TooSmall { disk: disk.name.clone(), size: disk.size, needed });
+    }
+    Ok(Some(place))
 }
 
 #[cfg(test)]
@@ -105,14 +113,17 @@ mod tests {
     /// A disk of this image: its ESP, root, tree and state.
     fn disk(name: &str) -> Disk {
         let (root, tree) = guids(&hash());
-        let of = |number, kind, guid| Partition { number, kind: Uuid::from_u128(kind), guid };
+        let of = |number: u32, kind, guid| {
+            let (first, last) = (2048 * u64::from(number), 2048 * u64::from(number) + 2047);
+            Partition { number, kind: Uuid::from_u128(kind), guid, first, last }
+        };
         let table = vec![
             of(2, 2, Uuid::from_u128(2)),
             of(3, 3, root),
             of(4, 4, tree),
             of(5, VAR.as_u128(), Uuid::from_u128(5)),
         ];
-        Disk { name: name.to_owned(), size: 10 << 30, table: Ok(table) }
+        Disk { name: name.to_owned(), size: 6 << 20, sector: 512, table: Ok(table) }
     }
 
     fn without(number: u32) -> Disk {
@@ -134,6 +145,13 @@ mod tests {
         let place = find([&other, &disk("vdb")], &hash()).unwrap().unwrap();
         assert_eq!(place, Place { disk: "vdb".to_owned(), root: 3, tree: 4, state: 5 });
         assert_eq!(find([&other, &without(3)], &hash()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_disk_that_is_smaller_than_its_table_is_refused() {
+        let small = Disk { size: (6 << 20) - 1, ..disk("vda") };
+        let said = find([&small], &hash()).unwrap_err().to_string();
+        assert_eq!(said, "the disk vda has 5 MiB, and its partitions end at 6 MiB");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a state partition holds, told from its first bytes: an ext4 file system, or a reason why it is not mounted.
 
+use crate::gpt::u32_at;
+
 /// As many bytes as are looked at.
 pub const LOOKED_AT: usize = 2048;
 
@@ -33,6 +35,18 @@ impl Content {
     }
 }
 
+/// The length in bytes that the superblock of an ext4 file system says; `bytes` are a partition's first (the kernel's `ext4.rst`:
+/// `s_blocks_count_lo` at 4, `s_log_block_size` at 0x18, `s_feature_incompat` at 0x60, `s_blocks_count_hi` at 0x150).
+#[must_use]
+pub fn length(bytes: &[u8]) -> Option<u64> {
+    const SUPERBLOCK: usize = 1024;
+    const INCOMPAT_64BIT: u32 = 0x80;
+    let at = |at| u32_at(bytes, SUPERBLOCK + at);
+    let high = if at(0x60)? & INCOMPAT_64BIT == 0 { 0 } else { at(0x150)? };
+    let blocks = u64::from(high) << 32 | u64::from(at(4)?);
+    blocks.checked_mul(1024_u64.checked_shl(at(0x18)?)?)
+}
+
 impl std::fmt::Display for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -47,6 +61,19 @@ impl std::fmt::Display for Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_systems_length() {
+        let mut bytes = vec![0; LOOKED_AT];
+        bytes[1028] = 3;
+        bytes[1024 + 0x18] = 2;
+        bytes[1024 + 0x150] = 1;
+        assert_eq!(length(&bytes), Some(3 * 4096), "the upper half counts with the feature only");
+        bytes[1024 + 0x60] = 0x80;
+        assert_eq!(length(&bytes), Some(((1 << 32) + 3) * 4096));
+        bytes[1024 + 0x18] = 200;
+        assert_eq!(length(&bytes), None);
+    }
 
     #[test]
     fn contents_are_told_apart() {
