@@ -1,5 +1,5 @@
-//! What a first boot costs, from power-on to what the console says: `HABUILD_NEW_IMAGE` alone, or next to
-//! `HABUILD_OLD_IMAGE`. Boots alternate, as every run of the bench does.
+//! What a boot costs, from power-on to what the console says: `HABUILD_NEW_IMAGE` alone, or next to `HABUILD_OLD_IMAGE`. The
+//! first one and the next, under BIOS and under UEFI. Boots alternate, as every run of the bench does.
 //!
 //! Processor seconds of the emulator stand beside the wall's: on a busy host they say more.
 
@@ -30,34 +30,62 @@ pub(crate) fn images() -> Option<Vec<PathBuf>> {
     Some(path("HABUILD_OLD_IMAGE").into_iter().chain([new]).collect())
 }
 
-/// Boots each of `images` `runs` times, in turn; the table of medians, the first image against the last.
+/// What a machine does once Harbor is ready: it starts again, and the second time it is switched off.
+const AGAIN: &str = "[Service]
+ExecStart=/bin/sh -c 'until habuild-firstboot status >/dev/null; do sleep 1; done; \
+if test -e /var/lib/again; then systemctl poweroff; else touch /var/lib/again; systemctl reboot; fi'
+[Install]
+WantedBy=multi-user.target
+";
+
+/// Boots each of `images` twice under each firmware, `runs` times, in turn; the table of medians, the first image against the last.
 pub(crate) fn table(images: &[PathBuf], runs: usize) -> String {
-    let mut boots: Vec<Vec<Boot>> = vec![Vec::new(); images.len()];
-    for run in 0..runs {
-        for (image, boots) in images.iter().zip(&mut boots) {
-            let boot = boot(image, &["--until", "ready", "--timeout", "1200"], &mut |_| ());
-            println!("boot {} of {runs}, {}: {}", run + 1, image.display(), line(&boot));
-            boots.push(boot);
+    let dir = tempfile::tempdir().unwrap();
+    let user_data = dir.path().join("user-data");
+    let files = habuild::boot::trial("http://harbor.test", 80, "Trial-12345-of-the-bench");
+    let unit = serde_json::Value::from(AGAIN);
+    let again = format!(
+        "#cloud-config\n{files}  - {{path: /etc/systemd/system/again.service, content: {unit}}}\nruncmd:\n  \
+         - [systemctl, enable, --now, --no-block, again.service]\n"
+    );
+    fs::write(&user_data, again).unwrap();
+    let mut table =
+        String::from("| boot, from power-on to | old | new | new next to old | processor |\n|---|---|---|---|---|\n");
+    for firmware in ["bios", "uefi"] {
+        let mut boots: Vec<Vec<[Boot; 2]>> = vec![Vec::new(); images.len()];
+        for run in 0..runs {
+            for (image, boots) in images.iter().zip(&mut boots) {
+                let both = twice(image, &["--firmware", firmware, "--user-data", user_data.to_str().unwrap()]);
+                for (boot, which) in both.iter().zip(["first", "next"]) {
+                    let image = image.display();
+                    println!("{which} boot {} of {runs}, {firmware}, {image}: {}", run + 1, line(boot));
+                }
+                boots.push(both);
+            }
+        }
+        for (number, which) in ["first", "next"].into_iter().enumerate() {
+            let of = |boots: &[[Boot; 2]]| boots.iter().map(|both| both[number]).collect::<Vec<_>>();
+            table += &rows(&format!("{which}, {firmware}"), &of(&boots[0]), &of(&boots[boots.len() - 1]));
         }
     }
-    let mut table = String::from(
-        "| first boot, from power-on to | old | new | new next to old | processor |\n|---|---|---|---|---|\n",
-    );
-    for (index, (name, _)) in EVENTS.iter().enumerate() {
+    table
+}
+
+fn rows(kind: &str, old: &[Boot], new: &[Boot]) -> String {
+    let row = |(index, (name, _)): (usize, &(&str, _))| {
         let of = |boots: &[Boot], pick: fn((f64, f64)) -> f64| {
             super::median(&boots.iter().map(|boot| boot[index].map_or(f64::NAN, pick)).collect::<Vec<_>>())
         };
-        let (old, new) = (&boots[0], &boots[boots.len() - 1]);
         let (wall, processor) = (|both: (f64, f64)| both.0, |both: (f64, f64)| both.1);
-        table += &format!(
-            "| {name} | {:.0} s | {:.0} s | {:.2} × | {:.2} × |\n",
+        format!(
+            "| {kind}: {name} | {:.0} s | {:.0} s | {:.2} × | {:.2} × |\n",
             of(old, wall),
             of(new, wall),
             of(new, wall) / of(old, wall),
             of(new, processor) / of(old, processor)
-        );
-    }
-    table
+        )
+    };
+    EVENTS.iter().enumerate().map(row).collect()
 }
 
 fn line(boot: &Boot) -> String {
@@ -70,24 +98,40 @@ fn line(boot: &Boot) -> String {
 
 /// Boots `image` with these arguments; `hear` gets each line of the console.
 pub(crate) fn boot(image: &Path, arguments: &[&str], hear: &mut dyn FnMut(&str)) -> Boot {
-    let begun = Instant::now();
+    let [first, _] = listen(image, arguments, hear);
+    first
+}
+
+/// Boots `image`, which starts again by itself.
+fn twice(image: &Path, arguments: &[&str]) -> [Boot; 2] {
+    listen(image, arguments, &mut |_| ())
+}
+
+/// What the console says of a machine's boots, each counted from where the one before ended.
+fn listen(image: &Path, arguments: &[&str], hear: &mut dyn FnMut(&str)) -> [Boot; 2] {
+    let mut begun = (Instant::now(), 0.0);
     let mut child = command(image).args(arguments).spawn().unwrap();
-    let mut boot = Boot::default();
+    let mut boots = [Boot::default(); 2];
+    let mut number = 0;
     let mut console = BufReader::new(child.stdout().unwrap());
     // Bytes, since firmware writes what is no text.
     let mut bytes = Vec::new();
     while console.read_until(b'\n', &mut bytes).unwrap() > 0 {
         let said = String::from_utf8_lossy(&bytes).into_owned();
         hear(&said);
-        for (event, (_, words)) in boot.iter_mut().zip(EVENTS) {
+        if said.contains("reboot: Restarting system") && number == 0 {
+            number = 1;
+            begun = (Instant::now(), processor(&child));
+        }
+        for (event, (_, words)) in boots[number].iter_mut().zip(EVENTS) {
             if words.iter().all(|word| said.contains(word)) {
-                *event = Some((begun.elapsed().as_secs_f64(), processor(&child)));
+                *event = Some((begun.0.elapsed().as_secs_f64(), processor(&child) - begun.1));
             }
         }
         bytes.clear();
     }
     child.wait(&[]).unwrap_or_else(|error| panic!("{}: {error:#}", image.display()));
-    boot
+    boots
 }
 
 /// Processor seconds that the children of `child` have used: fields 14 and 15 of their `stat`, in hundredths.

@@ -236,7 +236,8 @@ impl Packages {
 
     fn control(&self, package: &Package, deb: &Path) -> Result<String> {
         let path = self.root.join(format!("{}.control", package.sha256));
-        if let Ok(text) = fs::read_to_string(&path) {
+        // An empty one is what a disk that was full, or a plug that was pulled, left of a text that was not flushed.
+        if let Some(text) = fs::read_to_string(&path).ok().filter(|text| !text.trim().is_empty()) {
             file::touch(&path)?;
             return Ok(text);
         }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::decode::{Decoder, Field};
 use super::secret::SecretValue;
 use super::settings::Settings;
+use crate::harbor::Version;
 use crate::strict::Mistake;
 use crate::strict::url::BaseUrl;
 
@@ -166,16 +167,15 @@ fn requirement(text: &str) -> Result<Requirement, Mistake> {
     }
 }
 
+/// A version as the stamp has it: that of the cluster's bundle, with what a pre-release or a build of one's own adds to the numbers.
 fn version(text: &str) -> Result<String, Mistake> {
-    let numbers = |text: &str| {
-        let parts: Vec<&str> = text.split('.').collect();
-        parts.len() == 3 && parts.iter().all(|part| (1..=5).contains(&part.len()) && part.parse::<u16>().is_ok())
-    };
-    match text.strip_prefix('v') {
-        Some(rest) if numbers(rest) => Ok(text.to_owned()),
-        None if numbers(text) => Err(Mistake::new("must begin with v").hint(format!("write v{text}"))),
-        _ => Err(Mistake::new("must be a Harbor version vX.Y.Z, such as v2.14.1")),
+    if Version::parse(text).is_some() {
+        return Ok(text.to_owned());
     }
+    if Version::parse(&format!("v{text}")).is_some() {
+        return Err(Mistake::new("must begin with v").hint(format!("write v{text}")));
+    }
+    Err(Mistake::new("must be a Harbor version vX.Y.Z, such as v2.14.1"))
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn versions() {
         for (text, good) in
-            [("v2.14.1", true), ("2.14.1", false), ("v2.14", false), ("v2.14.1-rc1", false), ("v2..1", false)]
+            [("v2.14.1", true), ("2.14.1", false), ("v2.14", false), ("v2.14.1-rc1", true), ("v2..1", false)]
         {
             assert_eq!(version(text).is_ok(), good, "{text}");
         }
