@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::{growth, programs, say, state};
 
 /// Tells the kernel how long a partition is (util-linux).
-const RESIZEPART: &str = "/usr/sbin/resizepart";
+const RESIZEPART: &str = "/usr/bin/resizepart";
 /// In the node's root. Releases without a merged `/usr` have it there too.
 const RESIZE2FS: &str = "/sbin/resize2fs";
 /// What `resizepart` counts in, whatever the disk's sectors are.
