@@ -5,6 +5,8 @@
 
 mod cfg;
 mod compose;
+mod defaults;
+mod dry;
 mod health;
 mod images;
 mod members;
@@ -23,6 +25,8 @@ use std::fmt;
 
 pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
+pub use defaults::Defaults;
+pub use dry::render_dry;
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
@@ -79,6 +83,8 @@ impl fmt::Debug for ClusterSecrets<'_> {
 pub struct Inputs<'i> {
     /// What the node is to be.
     pub config: &'i NodeConfig,
+    /// What the image says of Harbor's settings where the node config says nothing.
+    pub defaults: &'i Defaults,
     /// The bundle's version.
     pub version: &'i Version,
     /// A text file of the bundle, by its path there.
@@ -104,19 +110,19 @@ impl fmt::Debug for Inputs<'_> {
 }
 
 impl Inputs<'_> {
-    /// A key of `harbor.settings` that this version has not got; `file` of the bundle lists those that it has.
-    fn no_such<'k>(&self, key: &str, known: impl Iterator<Item = &'k str>, file: &str) -> Mistake {
-        let name = key.rsplit('.').next().unwrap_or(key);
-        let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", self.version));
-        match nearest(name, known) {
-            Some(near) => mistake.hint(format!("did you mean {near:?}?")),
-            None => mistake.hint(format!("{file} in the bundle lists those that there are")),
-        }
-    }
-
     /// The secret of a key that the node config cannot do without.
     fn need(&self, key: &str) -> Result<String, Mistake> {
         (self.secret)(key).ok_or_else(|| Mistake::new(format!("{key}: is not among the secrets of this boot")))
+    }
+}
+
+/// A key of `harbor.settings` that a version has not got; `file` of the bundle lists those that it has.
+fn no_such<'k>(version: &Version, key: &str, known: impl Iterator<Item = &'k str>, file: &str) -> Mistake {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let mistake = Mistake::new(format!("{key}: Harbor {version} has no such setting"));
+    match nearest(name, known) {
+        Some(near) => mistake.hint(format!("did you mean {near:?}?")),
+        None => mistake.hint(format!("{file} in the bundle lists those that there are")),
     }
 }
 

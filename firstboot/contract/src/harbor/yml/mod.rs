@@ -8,6 +8,8 @@
 
 mod authorities;
 mod settings;
+
+pub(super) use settings::check_defaults;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
@@ -98,6 +100,12 @@ pub fn prepare_files(inputs: &Inputs<'_>) -> Result<Vec<PrepareFile>, Mistake> {
         files.push(file("/hostfs/data/secret/cert/server.key", inputs.need("tls.key")?));
     }
     Ok(files)
+}
+
+/// What can be found out without `prepare`: whether `harbor.yml` can be written, and the bundle's file has all that a node sets.
+pub(super) fn render_dry(inputs: &Inputs<'_>) -> Result<(), Mistake> {
+    prepare_files(inputs)?;
+    settings::check_own(inputs, &harbor_yml(inputs)?)
 }
 
 /// The values of `harbor.yml`.
