@@ -68,8 +68,9 @@ fn samples(version: &Version) -> Vec<String> {
             HarborOption::Metrics => ", metrics: {port: 9100}",
         })
         .collect();
+    let bound = if version.numbers() < (1, 9, 0) { "" } else { ", connections: 100" };
     let outside = format!(
-        "database: {{kind: {kind}, host: database, user: sample, password: sample}}\nredis: {{host: redis, password: sample}}\n"
+        "database: {{kind: {kind}, host: database, user: sample, password: sample{bound}}}\nredis: {{host: redis, password: sample}}\n"
     );
     let mut samples = Vec::new();
     for services in ["database: bundled\nredis: bundled\n", &outside] {

@@ -13,6 +13,7 @@ mod members;
 mod options;
 mod passwords;
 mod ping;
+mod pools;
 mod record;
 mod settings;
 mod template;
@@ -33,6 +34,7 @@ pub use members::{Member, When, members, settings_file, when};
 pub use options::{HarborOption, prepare_arguments};
 pub use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
+pub use pools::pools;
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use uses::{Uses, has_images};
 pub use version::{Generation, Version};
@@ -214,6 +216,7 @@ pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
         return Err(Mistake::new(message).hint(format!("write {word}")));
     }
     options::limits(config, version)?;
+    pools::limits(config, version)?;
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),

@@ -164,7 +164,7 @@ fn harbor_yml(inputs: &Inputs<'_>) -> Result<Value, Mistake> {
 }
 
 fn external_database(database: &Database, password: &str, version: &Version) -> Value {
-    let one = json!({
+    let mut one = json!({
         "host": database.host,
         "port": database.port,
         "db_name": database.name,
@@ -172,6 +172,9 @@ fn external_database(database: &Database, password: &str, version: &Version) -> 
         "password": password,
         "ssl_mode": if database.tls == TlsMode::Off { "disable" } else { "verify-full" },
     });
+    if let Some(connections) = database.connections {
+        one["max_open_conns"] = json!(connections);
+    }
     // 1.8 reads all four, though nothing uses the others.
     let all = if version.numbers() < (1, 9, 0) {
         &["harbor", "clair", "notary_signer", "notary_server"][..]

@@ -8,6 +8,8 @@ use crate::schema;
 mod defaults;
 #[path = "options_tests.rs"]
 mod options;
+#[path = "pools_tests.rs"]
+mod pools;
 
 /// In the form of the bundle's own file; a key in a comment exists.
 const TEMPLATE: &str = "hostname: reg.mydomain.com
