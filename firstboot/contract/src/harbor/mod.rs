@@ -3,6 +3,7 @@
 //! Facts are from goharbor/harbor at the tags that the files name. Bytes in, bytes out: the builder renders a bundle
 //! dry when it bakes it, and the node renders it for real, both by this code.
 
+mod addresses;
 mod cfg;
 mod compose;
 mod defaults;
@@ -217,6 +218,7 @@ pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
     }
     options::limits(config, version)?;
     pools::limits(config, version)?;
+    addresses::limits(config, version)?;
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),

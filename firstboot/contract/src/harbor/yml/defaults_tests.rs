@@ -64,3 +64,13 @@ fn what_the_bundle_has_not_is_told() {
                  and set these keys by harbor.settings of each node config)";
     assert_eq!(first, words);
 }
+
+#[test]
+fn signs_that_are_no_ascii_are_escaped() {
+    let node = NODE.replace("admin_password", "settings: {log: {level: 'é€🐋'}}, admin_password");
+    let files = with("v2.15.2", &node, None, prepare_files).unwrap();
+    let text = &files.iter().find(|file| file.path == "/input/harbor.yml").unwrap().text;
+    assert!(text.is_ascii() && text.contains(r#""level": "\u00e9\u20ac\U0001f40b""#), "{text}");
+    let read: Value = serde_saphyr::from_str(text).unwrap();
+    assert_eq!(read["log"]["level"], "é€🐋");
+}
