@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contract::harbor::{COMPOSE_FILE, Generation, Record, SCHEMA, Uses, Version, broken};
+use contract::harbor::{COMPOSE_FILE, Defaults, Generation, Record, SCHEMA, Uses, Version, broken};
 use contract::strict::Mistake;
 use serde::de::DeserializeOwned;
 
@@ -47,6 +47,8 @@ pub(crate) struct Bundle {
     pub(crate) prepare: Option<String>,
     /// The container images in Docker's store, by name and tag.
     pub(crate) images: Vec<String>,
+    /// The image's defaults for Harbor's own settings.
+    pub(crate) settings: Defaults,
 }
 
 impl Bundle {
@@ -57,7 +59,7 @@ impl Bundle {
     pub(crate) fn find(host: &Host) -> Result<Self, Trouble> {
         let record: Record = baked(host, FACTS, "Harbor bundle", |record: &Record| record.schema)?;
         let prepare = record.images.iter().find(|image| image.starts_with("goharbor/prepare:")).cloned();
-        Ok(Self { version: record.version, prepare, images: record.images })
+        Ok(Self { version: record.version, prepare, images: record.images, settings: record.settings })
     }
 
     /// What its container images are for.

@@ -49,6 +49,7 @@ pub(crate) fn apply(
     };
     let mut inputs = Inputs {
         config,
+        defaults: &bundle.settings,
         version: &bundle.version,
         file: &file,
         secret: &secret,

@@ -113,11 +113,12 @@ fn written(host: &Host) -> io::Result<Prepared> {
 mod tests {
     use super::*;
     use crate::test_machine::TestMachine;
-    use contract::harbor::Version;
+    use contract::harbor::{Defaults, Version};
 
     fn bundle(version: &str) -> Bundle {
         let prepare = format!("goharbor/prepare:{version}");
-        Bundle { version: Version::parse(version).unwrap(), images: vec![prepare.clone()], prepare: Some(prepare) }
+        let (version, settings) = (Version::parse(version).unwrap(), Defaults::default());
+        Bundle { version, images: vec![prepare.clone()], prepare: Some(prepare), settings }
     }
 
     fn file(text: &str) -> PrepareFile {

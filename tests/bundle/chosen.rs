@@ -1,9 +1,12 @@
-//! Which container images of a bundle an image gets.
+//! Which container images of a bundle an image gets, and which of Harbor's settings.
 
 use contract::harbor::HarborOption;
+use habuild::bake::bundle;
+use habuild::bake::rootfs::Rootfs;
+use habuild::report::{Fault, fault_of};
 use habuild::spec::image::Chosen;
 
-use super::make::{Image, Tar, bundle, gzip, save};
+use super::make::{self, Image, Tar, gzip, save};
 use super::{Unpacked, unpack};
 
 /// Harbor 2.7 with the images that matter, each with a layer of its own on a common one.
@@ -17,7 +20,8 @@ fn yml(more: &[&str]) -> Unpacked {
     };
     let images: Vec<Image> = names.split_whitespace().chain(more.iter().copied()).map(image).collect();
     let tar = Tar::new().file("harbor/harbor.v2.7.4.tar.gz", gzip(&save(&images)));
-    unpack(&gzip(&tar.file("harbor/harbor.yml.tmpl", "hostname: x\n").finish())).unwrap()
+    unpack(&gzip(&tar.file("harbor/harbor.yml.tmpl", "hostname: x\njobservice:\n  max_job_workers: 10\n").finish()))
+        .unwrap()
 }
 
 const WITH: [&str; 2] = ["trivy-adapter-photon", "harbor-exporter"];
@@ -54,8 +58,35 @@ fn an_option_that_is_not_there_is_refused() {
     let words = "harbor.options: trivy needs image goharbor/trivy-adapter-photon, which the bundle lacks";
     assert!(said(yml(&[])).starts_with(words));
     let image = Image::new("vmware/app:v1", &[&Tar::new().file("x", "x").finish()]);
-    let first = || unpack(&bundle("v1.1.2", &["vmware/app:v1"], &save(std::slice::from_ref(&image)))).unwrap();
+    let first = || unpack(&make::bundle("v1.1.2", &["vmware/app:v1"], &save(std::slice::from_ref(&image)))).unwrap();
     assert!(said(first()).starts_with("harbor.options: Harbor v1.1.2 has no trivy"));
     let whole = first().bundle.only(&Chosen::default()).unwrap();
     assert_eq!(whole.images.len(), 1, "unless it is asked for, no option needs to be there");
+}
+
+#[test]
+fn settings_travel_in_the_image_if_the_bundle_has_them() {
+    let unpacked = yml(&[]);
+    let with = |settings: &str| unpacked.bundle.clone().with_settings(&serde_json::from_str(settings).unwrap());
+    let bundle = with(r#"{"jobservice": {"max_job_workers": 20}}"#).unwrap();
+    bundle::install(&bundle, &Rootfs::new(&unpacked.path("other"))).unwrap();
+    let record = unpacked.read("other/usr/share/habuild/bundle.json");
+    assert!(record.ends_with(",\"settings\":{\"jobservice\":{\"max_job_workers\":20}}}\n"), "{record}");
+    assert!(!unpacked.read("root/usr/share/habuild/bundle.json").contains("settings"), "the cache knows of none");
+    let error = with(r#"{"jobservice": {"max_job_worker": 20}}"#).unwrap_err();
+    assert!(error.to_string().starts_with("harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such"));
+    assert_eq!(fault_of(&error), Fault::Input);
+}
+
+#[test]
+fn a_bundle_that_a_node_could_not_configure_is_refused() {
+    let refused = |unpacked: Unpacked, expected: &str| {
+        let error = unpacked.bundle.render_dry().unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert_eq!(fault_of(&error), Fault::Input);
+    };
+    refused(yml(&[]), "harbor.yml.tmpl of the bundle: has no data_volume, which a node sets");
+    let image = Image::new("vmware/app:v1", &[&Tar::new().file("x", "x").finish()]);
+    let first = unpack(&make::bundle("v1.1.2", &["vmware/app:v1"], &save(std::slice::from_ref(&image)))).unwrap();
+    refused(first, "common/templates/ui/app.conf of the bundle: ");
 }

@@ -68,6 +68,12 @@ fn bundle(content: &[u8]) -> Step {
     Step::Bundle(PlannedBundle::whole(Digest::of(content), BundleSource::Url("https://example.com".into())))
 }
 
+fn set(settings: &str) -> Step {
+    let settings = serde_json::from_str(settings).unwrap();
+    let from = BundleSource::Url("https://example.com".into());
+    Step::Bundle(PlannedBundle { settings, ..PlannedBundle::whole(Digest::of(b"1"), from) })
+}
+
 fn remove(paths: &[&str]) -> Step {
     Step::Operation(Operation::Remove { paths: words(paths) })
 }
@@ -160,7 +166,16 @@ fn groups() -> Vec<(&'static str, Vec<PlannedLayer>)> {
                 one(remove(&["/a\nremove /b"])),
             ],
         ),
-        ("bundle", vec![one(bundle(b"1")), one(bundle(b"2")), of_steps(vec![bundle(b"1"), bundle(b"2")])]),
+        (
+            "bundle",
+            vec![
+                one(bundle(b"1")),
+                one(bundle(b"2")),
+                of_steps(vec![bundle(b"1"), bundle(b"2")]),
+                one(set(r#"{"log": {"level": "debug"}}"#)),
+                one(set(r#"{"log": {"level": "info"}}"#)),
+            ],
+        ),
         (
             "order",
             vec![of_steps(vec![remove(&["/a"]), link("/a", "/b")]), of_steps(vec![link("/a", "/b"), remove(&["/a"])])],

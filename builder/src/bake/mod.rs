@@ -126,7 +126,8 @@ fn take_bundle(
     let Some(planned) = plan.bundle() else { return Ok(None) };
     let event = Event::start("bake", "bundle");
     let (bundle, cached) = bundle::take(planned, &resources.store, &resources.packages, resources.offline)?;
-    let bundle = bundle.only(&planned.images)?;
+    let bundle = bundle.with_settings(&planned.settings)?.only(&planned.images)?;
+    bundle.render_dry()?;
     let what = format!("Harbor {}, {} images, {} layers", bundle.version, bundle.images.len(), bundle.layers.len());
     event.done(if cached { "cached" } else { "unpacked" }, &what);
     let bundle = Arc::new(bundle);

@@ -63,6 +63,7 @@ pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     let (sha256, length) = Digest::of_file(&args.file)?;
     let planned = PlannedBundle::whole(sha256, BundleSource::File(args.file.clone()));
     let (bundle, _) = bundle::take(&planned, &store, &packages, true)?;
+    bundle.render_dry()?;
     let services = services(&bundle)?;
     let baked = bundle.clone().only(&Chosen::default())?.images;
     if args.json {

@@ -101,7 +101,7 @@ fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
     if harbor.bundle.contains("://") {
         let sha256 = harbor.sha256.context("a bundle from a URL without its digest")?;
         let from = BundleSource::Url(harbor.bundle.clone());
-        return Ok(PlannedBundle { sha256, from, images: harbor.images.clone() });
+        return Ok(PlannedBundle { sha256, from, images: harbor.images.clone(), settings: harbor.settings.clone() });
     }
     let path = root.join(&harbor.bundle);
     let refused = |words: String| Failure::new(Fault::Input, format!("bundle {}: {words}", path.display()));
@@ -119,7 +119,12 @@ fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
             .into());
     }
     let path = std::path::absolute(&path).with_context(|| format!("failed to resolve {}", path.display()))?;
-    Ok(PlannedBundle { sha256, from: BundleSource::File(path), images: harbor.images.clone() })
+    Ok(PlannedBundle {
+        sha256,
+        from: BundleSource::File(path),
+        images: harbor.images.clone(),
+        settings: harbor.settings.clone(),
+    })
 }
 
 /// Renders a template over explicit values; an unknown variable is the template's mistake.

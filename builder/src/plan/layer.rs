@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use contract::harbor::HarborOption;
+use contract::harbor::{Defaults, HarborOption};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Package;
@@ -51,16 +51,18 @@ pub struct PlannedBundle {
     pub from: BundleSource,
     /// Which of its container images are baked.
     pub images: Chosen,
+    /// Defaults for Harbor's own settings.
+    pub settings: Defaults,
 }
 
 impl PlannedBundle {
     /// One of which everything is baked that a node can run.
     #[must_use]
     pub fn whole(sha256: Digest, from: BundleSource) -> Self {
-        Self { sha256, from, images: Chosen::default() }
+        Self { sha256, from, images: Chosen::default(), settings: Defaults::default() }
     }
 
-    /// Its digest, and what is left out.
+    /// Its digest, what is left out, and what is set.
     fn line(&self) -> String {
         let mut words = vec![self.sha256.to_string()];
         if let Some(options) = &self.images.options {
@@ -69,6 +71,9 @@ impl PlannedBundle {
         }
         if !self.images.bundled {
             words.push("external".into());
+        }
+        if !self.settings.is_empty() {
+            words.extend(["settings".into(), self.settings.line()]);
         }
         line("bundle", words)
     }

@@ -1,6 +1,6 @@
 //! The image spec, `images/NAME.toml`: what to bake.
 
-use contract::harbor::HarborOption;
+use contract::harbor::{Defaults, HarborOption};
 use serde::{Deserialize, Serialize};
 
 use super::names::{ByteSize, Distribution};
@@ -48,6 +48,9 @@ pub struct Harbor {
     /// Which of its container images are baked.
     #[serde(flatten)]
     pub images: Chosen,
+    /// Defaults for Harbor's own settings on every node of the image.
+    #[serde(default, skip_serializing_if = "Defaults::is_empty")]
+    pub settings: Defaults,
 }
 
 /// Which of a bundle's container images are baked. What no node can run (the bundle's log service, Notary, Clair, chart

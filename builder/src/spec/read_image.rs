@@ -5,7 +5,7 @@ use super::names::{ByteSize, Distribution, parse_name};
 use super::release;
 use super::url::{Scheme, parse_url};
 use crate::sys::digest::Digest;
-use contract::harbor::HarborOption;
+use contract::harbor::{Defaults, HarborOption};
 use contract::strict::{Field, Mistake, Reader, quoted};
 
 /// The layer that every image starts from.
@@ -117,17 +117,19 @@ fn parse_architecture(text: &str) -> Result<String, Mistake> {
 }
 
 fn read_harbor(d: &mut Reader, field: &Field<'_>) -> Option<Harbor> {
-    let fields = d.fields(field, &["bundle", "sha256", "options", "bundled"])?;
+    let fields = d.fields(field, &["bundle", "sha256", "options", "bundled", "settings"])?;
     let bundle = d.need_like(&fields, "bundle", "bundle = \"PATH or https URL\"", |d, f| d.parsed(f, parse_bundle));
     let sha256 = d.maybe(&fields, "sha256", |d, f| d.parsed(f, parse_digest));
     let options = d.maybe(&fields, "options", |d, f| d.list_of(f, parse_option));
     let bundled = d.or(&fields, "bundled", true, Reader::boolean);
+    let settings = d.or(&fields, "settings", Defaults::default(), Defaults::read);
     let is_url = fields.get("bundle").and_then(Field::quietly).is_some_and(|text| text.contains("://"));
     if is_url && !fields.has("sha256") {
         let mistake = Mistake::new("a bundle from a URL needs sha256");
         return d.refuse_key(field, mistake.hint("add sha256 = \"64 hexadecimal digits\""));
     }
-    Some(Harbor { bundle: bundle?, sha256: sha256?, images: Chosen { options: options?, bundled: bundled? } })
+    let images = Chosen { options: options?, bundled: bundled? };
+    Some(Harbor { bundle: bundle?, sha256: sha256?, images, settings: settings? })
 }
 
 fn parse_option(text: &str) -> Result<HarborOption, Mistake> {

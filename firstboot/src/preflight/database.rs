@@ -52,6 +52,17 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<DatabaseState, Faul
     }
 }
 
+/// How many connections the server has for all who are no superusers; nothing where it does not tell.
+pub(crate) fn allowed(connection: &mut Connection) -> Result<Option<u32>, Fault> {
+    let rows = match connection {
+        Connection::Mysql(connection) => connection.rows("SELECT @@max_connections")?,
+        Connection::Postgres(connection) => connection.rows(
+            "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int",
+        )?,
+    };
+    Ok(rows.first().and_then(|row| cell(row, 0)?.parse().ok()))
+}
+
 /// Whether Harbor of a version can use a database of the kind that it needs; says why not.
 pub(crate) fn fits(harbor: &str, config: &Database, state: &DatabaseState) -> Result<Fit, String> {
     match state.kind {

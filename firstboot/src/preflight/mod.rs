@@ -21,7 +21,7 @@ use rustls::ClientConfig;
 #[cfg(test)]
 use self::redis::RedisState;
 pub(crate) use self::{
-    database::{Connection, connect, fits, inspect},
+    database::{Connection, allowed, connect, fits, inspect},
     initialise::initialise,
     redis::check,
     state::{DatabaseState, Schema},

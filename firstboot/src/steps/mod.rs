@@ -64,7 +64,7 @@ fn once(runner: &mut Runner<'_>, host: &Host, path: &Path) -> Result<(), Ended> 
     runner.degraded(&secrets.reasons);
     let secrets = secrets.resolved;
     let share = runner.step("storage", |_| storage::prepare(host, &config, &secrets, &instance))?;
-    let database = runner.step("preflight", |_| preflight::check(host, &config, &secrets, &bundle, &instance))?;
+    let database = runner.step("preflight", |_| preflight::check(host, &config, &secrets, &bundle, &share))?;
     runner.degraded(&database.doubts);
     let data = format!("{}/data", share.mountpoint);
     let shared = runner.step("certificates", |_| {

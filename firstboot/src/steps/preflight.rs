@@ -9,7 +9,8 @@ use crate::host::dial::Patience;
 use crate::host::journal;
 use crate::preflight::{self, Connection, DatabaseState, Fault, Schema};
 use crate::secrets::Resolved;
-use crate::share::Used;
+use crate::share::{Used, nodes};
+use crate::steps::proof::Expected;
 use crate::trouble::Trouble;
 use contract::harbor;
 use contract::schema::{self, DatabaseKind, NodeConfig, Redis, Service};
@@ -36,12 +37,17 @@ pub(super) fn check(
     config: &NodeConfig,
     secrets: &Resolved,
     bundle: &Bundle,
-    instance: &str,
+    share: &Expected,
 ) -> Result<Database, Trouble> {
     let mut doubts = Vec::new();
     let used = match &config.database {
         Service::External(database) => {
-            let state = check_database(host, database, secrets, bundle, &mut doubts)?;
+            let (state, mut connection) = check_database(host, database, secrets, bundle, &mut doubts)?;
+            if let Some(pool) = database.connections {
+                let pools = harbor::pools(config, &bundle.version);
+                let allowed = preflight::allowed(&mut connection).map_err(told)?;
+                doubts.extend(allowed.and_then(|allowed| too_many(pool, &pools, nodes(host, share), allowed)));
+            }
             doubts.extend(clocks(host.now().as_secs(), state.clock)?);
             Used::from(state.in_use)
         }
@@ -50,7 +56,7 @@ pub(super) fn check(
         Service::Bundled => Used::Perhaps,
     };
     if let Service::External(redis) = &config.redis {
-        check_redis(host, redis, secrets, instance)?;
+        check_redis(host, redis, secrets, &share.instance)?;
     }
     Ok(Database { used, doubts })
 }
@@ -77,7 +83,7 @@ fn check_database(
     secrets: &Resolved,
     bundle: &Bundle,
     doubts: &mut Vec<String>,
-) -> Result<DatabaseState, Trouble> {
+) -> Result<(DatabaseState, Connection), Trouble> {
     let named = bundle.version.as_str();
     let said = |what: String| format!("database {}:{}: {what}", database.host, database.port);
     // Before a login that would say nothing of it.
@@ -111,7 +117,33 @@ fn check_database(
     doubts.extend(fit.doubt);
     let use_of = if state.in_use { "in use" } else { "not used yet" };
     journal::say(&format!("database: server {}, {use_of}", state.server));
-    Ok(state)
+    Ok((state, connection))
+}
+
+/// How many nodes the share has seen, with this one: one that comes for the first time has not left its file yet.
+fn nodes(host: &Host, share: &Expected) -> usize {
+    let (nodes, _) = nodes::all(host, Path::new(&share.mountpoint)).unwrap_or_default();
+    let others = nodes.iter().filter(|node| node.instance != share.instance).count();
+    others + 1
+}
+
+/// What to say where the database has less connections than the cluster's pools may open. It is no reason not to start: pools are
+/// seldom full.
+fn too_many(pool: u32, pools: &[&str], nodes: usize, allowed: u32) -> Option<String> {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let most = u64::from(pool).saturating_mul(number(pools.len())).saturating_mul(number(nodes));
+    if most <= u64::from(allowed) {
+        return None;
+    }
+    let nodes = match nodes {
+        1 => "on this node".to_owned(),
+        nodes => format!("on each of the {nodes} nodes that the share has seen"),
+    };
+    Some(format!(
+        "the database allows {allowed} connections, and Harbor may open {most} (database.connections, {pool}, for each of {} \
+         {nodes}): raise max_connections there, or lower database.connections; habuild-firstboot cluster lists the nodes",
+        pools.join(", ")
+    ))
 }
 
 fn check_redis(host: &Host, redis: &Redis, secrets: &Resolved, instance: &str) -> Result<(), Trouble> {
@@ -136,6 +168,42 @@ fn told(fault: Fault) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_machine::TestMachine;
+
+    #[test]
+    fn pools_that_the_database_has_no_room_for() {
+        let pools = ["core", "jobservice"];
+        assert_eq!(too_many(50, &pools, 1, 100), None);
+        assert_eq!(
+            too_many(50, &pools, 1, 99).unwrap(),
+            "the database allows 99 connections, and Harbor may open 100 (database.connections, 50, for each of core, jobservice \
+             on this node): raise max_connections there, or lower database.connections; habuild-firstboot cluster lists the nodes"
+        );
+        let three = too_many(50, &pools, 3, 299).unwrap();
+        assert!(
+            three.contains("may open 300") && three.contains("on each of the 3 nodes that the share has"),
+            "{three}"
+        );
+        assert_eq!(too_many(50, &pools, 3, 300), None);
+        assert!(too_many(u32::MAX, &pools, usize::MAX, 1).is_some());
+    }
+
+    #[test]
+    fn this_node_is_counted_once() {
+        let machine = TestMachine::new();
+        let share = Expected {
+            mountpoint: "/srv/share".into(),
+            cephfs: false,
+            instance: "i-1".into(),
+            cluster: "hub".into(),
+            settled: None,
+        };
+        assert_eq!(nodes(&machine.host, &share), 1, "before anybody was seen");
+        for (instance, count) in [("i-2", 2), ("i-1", 2), ("i-3", 3)] {
+            nodes::Seen::now(&machine.host, instance, "v2.15.2").leave(&machine.host, Path::new("/srv/share")).unwrap();
+            assert_eq!(nodes(&machine.host, &share), count, "{instance}");
+        }
+    }
 
     #[test]
     fn clocks_that_are_apart() {

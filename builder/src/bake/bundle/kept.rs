@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use contract::harbor::{COMPOSE_FILE, Generation, Version};
+use contract::harbor::{COMPOSE_FILE, Defaults, Generation, Version};
 use serde::{Deserialize, Serialize};
 
 use super::files::Contents;
@@ -39,6 +39,8 @@ pub struct Bundle {
     pub layers: BTreeMap<Digest, StoredLayer>,
     /// The directory of its own files.
     pub files: PathBuf,
+    /// The image's defaults for Harbor's own settings; the cache knows of none.
+    pub settings: Defaults,
 }
 
 /// What `bundle.json` holds.
@@ -88,7 +90,7 @@ impl Bundles {
         let Some(layers) = self.layers_of(&kept.images)? else { return Ok(None) };
         file::touch(&at.join(RECORD))?;
         let Kept { version, generation, images, .. } = kept;
-        Ok(Some(Bundle { version, generation, images, layers, files: at.join(FILES) }))
+        Ok(Some(Bundle { version, generation, images, layers, files: at.join(FILES), settings: Defaults::default() }))
     }
 
     fn layers_of(&self, images: &[Image]) -> Result<Option<BTreeMap<Digest, StoredLayer>>> {
@@ -113,7 +115,7 @@ impl Bundles {
         file::remove(&at)?;
         file::rename(directory, &at)?;
         let Kept { version, generation, images, .. } = kept;
-        Ok(Bundle { version, generation, images, layers, files: at.join(FILES) })
+        Ok(Bundle { version, generation, images, layers, files: at.join(FILES), settings: Defaults::default() })
     }
 
     /// What names meant in the archives of all bundles here.

@@ -6,6 +6,7 @@
 mod chosen;
 mod files;
 mod kept;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -114,8 +115,13 @@ pub fn install(bundle: &Bundle, root: &Rootfs) -> Result<()> {
     copy::tree(&bundle.files, &root.make_directory(FILES)?)?;
     let mut names: Vec<String> = bundle.images.iter().flat_map(|image| image.tags.clone()).collect();
     names.sort();
-    let record =
-        Record { schema: SCHEMA, version: bundle.version.clone(), generation: bundle.generation, images: names };
+    let record = Record {
+        schema: SCHEMA,
+        version: bundle.version.clone(),
+        generation: bundle.generation,
+        images: names,
+        settings: bundle.settings.clone(),
+    };
     write_json(root, RECORD, &record)?;
     let of = |(image, (id, chains)): (&docker::Image, (Digest, Vec<Digest>))| ImageRecord {
         id: id.to_string(),

@@ -33,16 +33,9 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mista
                 .hint("write off, and keep the network between them closed"));
         }
     }
-    if let Some(database) = database.filter(|_| numbers >= (1, 6, 0)) {
-        if database.name != "registry" {
-            let message = format!("database.name: Harbor {version} knows no other database than registry");
-            return Err(Mistake::new(message).hint("leave it out, and call the database registry"));
-        }
-        // It would need brackets in one place, and none in another (v1.6.3 `src/common/dao/pgsql.go`).
-        if database.host.contains(':') {
-            let message = format!("database.host: Harbor {version} cannot be given an IPv6 address");
-            return Err(Mistake::new(message).hint("give the server's name"));
-        }
+    if database.is_some_and(|database| numbers >= (1, 6, 0) && database.name != "registry") {
+        let message = format!("database.name: Harbor {version} knows no other database than registry");
+        return Err(Mistake::new(message).hint("leave it out, and call the database registry"));
     }
     if let Some(redis) = redis {
         if !redis.username.is_empty() {

@@ -3,14 +3,18 @@
 //! Facts are from goharbor/harbor at the tags that the files name. Bytes in, bytes out: the builder renders a bundle
 //! dry when it bakes it, and the node renders it for real, both by this code.
 
+mod addresses;
 mod cfg;
 mod compose;
+mod defaults;
+mod dry;
 mod health;
 mod images;
 mod members;
 mod options;
 mod passwords;
 mod ping;
+mod pools;
 mod record;
 mod settings;
 mod template;
@@ -23,12 +27,15 @@ use std::fmt;
 
 pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
+pub use defaults::Defaults;
+pub use dry::render_dry;
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
 pub use options::{HarborOption, prepare_arguments};
 pub use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
+pub use pools::pools;
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use uses::{Uses, has_images};
 pub use version::{Generation, Version};
@@ -79,6 +86,8 @@ impl fmt::Debug for ClusterSecrets<'_> {
 pub struct Inputs<'i> {
     /// What the node is to be.
     pub config: &'i NodeConfig,
+    /// What the image says of Harbor's settings where the node config says nothing.
+    pub defaults: &'i Defaults,
     /// The bundle's version.
     pub version: &'i Version,
     /// A text file of the bundle, by its path there.
@@ -104,19 +113,19 @@ impl fmt::Debug for Inputs<'_> {
 }
 
 impl Inputs<'_> {
-    /// A key of `harbor.settings` that this version has not got; `file` of the bundle lists those that it has.
-    fn no_such<'k>(&self, key: &str, known: impl Iterator<Item = &'k str>, file: &str) -> Mistake {
-        let name = key.rsplit('.').next().unwrap_or(key);
-        let mistake = Mistake::new(format!("{key}: Harbor {} has no such setting", self.version));
-        match nearest(name, known) {
-            Some(near) => mistake.hint(format!("did you mean {near:?}?")),
-            None => mistake.hint(format!("{file} in the bundle lists those that there are")),
-        }
-    }
-
     /// The secret of a key that the node config cannot do without.
     fn need(&self, key: &str) -> Result<String, Mistake> {
         (self.secret)(key).ok_or_else(|| Mistake::new(format!("{key}: is not among the secrets of this boot")))
+    }
+}
+
+/// A key of `harbor.settings` that a version has not got; `file` of the bundle lists those that it has.
+fn no_such<'k>(version: &Version, key: &str, known: impl Iterator<Item = &'k str>, file: &str) -> Mistake {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let mistake = Mistake::new(format!("{key}: Harbor {version} has no such setting"));
+    match nearest(name, known) {
+        Some(near) => mistake.hint(format!("did you mean {near:?}?")),
+        None => mistake.hint(format!("{file} in the bundle lists those that there are")),
     }
 }
 
@@ -208,6 +217,8 @@ pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
         return Err(Mistake::new(message).hint(format!("write {word}")));
     }
     options::limits(config, version)?;
+    pools::limits(config, version)?;
+    addresses::limits(config, version)?;
     match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::defaults::Defaults;
 use super::version::{Generation, Version};
 
 /// The version of this record's form.
@@ -20,6 +21,9 @@ pub struct Record {
     /// The container images in Docker's store, by name and tag.
     #[serde(default)]
     pub images: Vec<String>,
+    /// The image's defaults for Harbor's own settings.
+    #[serde(default, skip_serializing_if = "Defaults::is_empty")]
+    pub settings: Defaults,
 }
 
 /// The container images in Docker's store as they were baked: what a node compares its own store with.

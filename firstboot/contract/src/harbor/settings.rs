@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Inputs;
+use super::{Inputs, no_such};
 use crate::schema::Setting;
 use crate::strict::Mistake;
 
@@ -76,7 +76,7 @@ pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, 
             return Err(Mistake::new(format!("{key}: cannot be set")).hint(why));
         }
         if !known.contains(name) {
-            return Err(inputs.no_such(&key, known.iter().map(String::as_str), "harbor.cfg"));
+            return Err(no_such(inputs.version, &key, known.iter().map(String::as_str), "harbor.cfg"));
         }
         let value = match setting {
             Setting::Plain(text) | Setting::Quoted(text) => text.clone(),

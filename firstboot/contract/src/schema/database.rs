@@ -95,6 +95,9 @@ pub struct Database {
     /// The authority that `tls: verify` trusts; none: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<SecretValue>,
+    /// The most connections that each of Harbor's services with a pool opens; none: Harbor's own, which is no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
     /// Whether an unused database may be given Harbor's schema.
     pub initialise: bool,
 }
@@ -122,7 +125,7 @@ pub struct Redis {
 
 impl Database {
     pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
-        let known = ["kind", "host", "port", "user", "password", "name", "tls", "ca", "initialise"];
+        let known = ["kind", "host", "port", "user", "password", "name", "tls", "ca", "connections", "initialise"];
         let fields = d.fields(field, &known)?;
         let kind = d.need(&fields, "kind", kind);
         let address = d.need(&fields, "host", |d, f| d.parsed(f, host));
@@ -133,6 +136,8 @@ impl Database {
         let password = d.need(&fields, "password", Decoder::secret);
         let name = d.or(&fields, "name", "registry".to_owned(), |d, f| d.parsed(f, name));
         let guard = tls(d, &fields);
+        // Harbor keeps one while it asks for another, so that with a few it would wait for itself.
+        let connections = d.maybe(&fields, "connections", |d, f| d.number(f, 10, 10_000));
         let initialise = d.or(&fields, "initialise", false, Decoder::boolean);
         let (tls, ca) = guard?;
         Some(Self {
@@ -144,6 +149,7 @@ impl Database {
             name: name?,
             tls,
             ca,
+            connections: connections?,
             initialise: initialise?,
         })
     }

@@ -24,6 +24,7 @@ pub use harbor::{Harbor, Metrics, Readiness, Requirement, Upgrade};
 pub use pointer::look_up;
 pub use secret::{Literal, Scheme, SecretRef, SecretValue};
 pub use settings::{Setting, Settings};
+pub(crate) use settings::{holds_secret, is_setting, may_be_secret, owner_of};
 pub use shared::{ServerTls, SharedSecrets, SharedValues};
 pub use storage::{Cephfs, Local, Monitor, Storage};
 pub use stores::{SecretStores, Vault, VaultLogin};

@@ -72,7 +72,7 @@ impl Settings {
         let mut settings = BTreeMap::new();
         let mut whole = true;
         for (name, entry) in d.entries(field)? {
-            if let Some((_, owner)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+            if let Some(owner) = owner_of(name) {
                 d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(format!("it is set by {owner}")));
                 whole = false;
                 continue;
@@ -93,13 +93,25 @@ impl Settings {
     }
 }
 
+/// What sets a key of Harbor's in place of `harbor.settings`, for those that have such an owner.
+pub(crate) fn owner_of(name: &str) -> Option<&'static str> {
+    OWNED.iter().find(|(owned, _)| *owned == name).map(|(_, owner)| *owner)
+}
+
+/// Whether Harbor may have a key of this name.
+pub(crate) fn is_setting(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
+}
+
+/// Whether a text holds a secret whatever its key is called: an address with a password in it (a proxy's), or a key.
+pub(crate) fn holds_secret(text: &str) -> bool {
+    text.contains("://") && text.contains('@') || text.contains("PRIVATE KEY")
+}
+
 /// Depth is bounded by the tree's.
 fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
-    let named = |name: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
-    };
-    if !named(name) {
+    if !is_setting(name) {
         d.note(field.at, &field.key, format!("{} is no key of Harbor's", unless_secret(name)));
         return None;
     }
@@ -128,7 +140,7 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
 
 /// Whether a setting of this name holds a secret in some version of Harbor (`email_password`, `ldap_search_pwd`,
 /// `s3.secretkey`, `github_token`, …).
-fn may_be_secret(name: &str) -> bool {
+pub(crate) fn may_be_secret(name: &str) -> bool {
     let last = name.rsplit(['_', '.', '-']).next().unwrap_or(name);
     ["password", "passwd", "pwd", "secret", "token", "credential", "credentials"].contains(&last)
         || ["secretkey", "accesskey", "accountkey", "password"].iter().any(|end| last.ends_with(end))
@@ -148,9 +160,9 @@ impl Setting {
         }
     }
 
-    /// The text to print: an address with a password in it (a proxy's) is hidden as a whole.
+    /// The text to print.
     fn shown(text: &str) -> &str {
-        if text.contains("://") && text.contains('@') || text.contains("PRIVATE KEY") { "(secret)" } else { text }
+        if holds_secret(text) { "(secret)" } else { text }
     }
 }
 

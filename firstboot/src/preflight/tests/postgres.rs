@@ -121,6 +121,8 @@ fn logins(server: &Server) {
     let rows = connection.rows("SELECT 'a', NULL, 'é' UNION ALL SELECT '', '', ''").unwrap();
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(rows, [vec![text("a"), None, text("é")], vec![text(""); 3]]);
+    let mut either = Connection::Postgres(Login::harbor(server).open().unwrap());
+    assert_eq!(allowed(&mut either), Ok(Some(97)), "a hundred, of which three are the superusers'");
     // A refusal does not end the connection.
     said(connection.rows("SELECT 1 FROM absent"), Side::Server, true, "error 42P01");
     assert_eq!(connection.rows("").unwrap(), [] as [postgres::Row; 0]);

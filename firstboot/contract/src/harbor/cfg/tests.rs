@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{ClusterSecrets, Compose, Directories, limits as limits_of};
+use super::super::{ClusterSecrets, Compose, Defaults, Directories, limits as limits_of};
 use super::*;
 use crate::schema;
 
@@ -71,6 +71,7 @@ fn rendered_with(version: &str, config: &NodeConfig, password: &str, reset: bool
     let version = Version::parse(version).unwrap();
     limits_of(config, &version)?;
     render(&Inputs {
+        defaults: &Defaults::default(),
         config,
         version: &version,
         file: &|path| file(&version, path),

@@ -8,6 +8,8 @@
 
 mod authorities;
 mod settings;
+
+pub(super) use settings::check_defaults;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
@@ -84,11 +86,7 @@ pub fn prepare_files(inputs: &Inputs<'_>) -> Result<Vec<PrepareFile>, Mistake> {
     let file = |path, text: String| PrepareFile { path, text };
     let cluster = &inputs.cluster;
     let mut files = vec![
-        // JSON is YAML, and leaves nothing to be guessed: no text is taken for a number.
-        file(
-            "/input/harbor.yml",
-            serde_json::to_string_pretty(&harbor_yml(inputs)?).map_err(|e| broken("harbor.yml", &e.to_string()))?,
-        ),
+        file("/input/harbor.yml", in_ascii(&harbor_yml(inputs)?)?),
         file("/data/secret/keys/secretkey", cluster.secretkey.to_owned()),
         file("/data/secret/core/private_key.pem", cluster.private_key.to_owned()),
         file("/data/secret/registry/root.crt", cluster.root_crt.to_owned()),
@@ -98,6 +96,28 @@ pub fn prepare_files(inputs: &Inputs<'_>) -> Result<Vec<PrepareFile>, Mistake> {
         files.push(file("/hostfs/data/secret/cert/server.key", inputs.need("tls.key")?));
     }
     Ok(files)
+}
+
+/// JSON is YAML, and leaves nothing to be guessed: no text is taken for a number. Signs that are no ASCII are escaped as YAML does it:
+/// `prepare` opens the file with whatever encoding its container's locale has, and that locale (`LANG` in its `Dockerfile`, v1.8.6 to
+/// v2.15.2) is not sure to be installed there.
+fn in_ascii(values: &Value) -> Result<String, Mistake> {
+    let json = serde_json::to_string_pretty(values).map_err(|error| broken("harbor.yml", &error.to_string()))?;
+    let mut text = String::with_capacity(json.len());
+    for sign in json.chars() {
+        match u32::from(sign) {
+            0..0x80 => text.push(sign),
+            code @ 0x80..0x1_0000 => text += &format!("\\u{code:04x}"),
+            code => text += &format!("\\U{code:08x}"),
+        }
+    }
+    Ok(text)
+}
+
+/// What can be found out without `prepare`: whether `harbor.yml` can be written, and the bundle's file has all that a node sets.
+pub(super) fn render_dry(inputs: &Inputs<'_>) -> Result<(), Mistake> {
+    prepare_files(inputs)?;
+    settings::check_own(inputs, &harbor_yml(inputs)?)
 }
 
 /// The values of `harbor.yml`.
@@ -156,7 +176,7 @@ fn harbor_yml(inputs: &Inputs<'_>) -> Result<Value, Mistake> {
 }
 
 fn external_database(database: &Database, password: &str, version: &Version) -> Value {
-    let one = json!({
+    let mut one = json!({
         "host": database.host,
         "port": database.port,
         "db_name": database.name,
@@ -164,6 +184,9 @@ fn external_database(database: &Database, password: &str, version: &Version) -> 
         "password": password,
         "ssl_mode": if database.tls == TlsMode::Off { "disable" } else { "verify-full" },
     });
+    if let Some(connections) = database.connections {
+        one["max_open_conns"] = json!(connections);
+    }
     // 1.8 reads all four, though nothing uses the others.
     let all = if version.numbers() < (1, 9, 0) {
         &["harbor", "clair", "notary_signer", "notary_server"][..]

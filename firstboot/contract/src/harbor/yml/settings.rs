@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::{Inputs, broken, settings_file};
+use super::super::{Inputs, Version, broken, no_such, settings_file};
 use crate::schema::{Setting, Settings};
 use crate::strict::Mistake;
 
@@ -77,22 +77,65 @@ impl Known {
     }
 }
 
-/// The values of the bundle's file, with those of `harbor.settings` in their place.
+/// The values of the bundle's file, with the image's in their place, and the node's in theirs.
 pub(super) fn merged(inputs: &Inputs<'_>) -> Result<Map<String, Value>, Mistake> {
-    let file = settings_file(inputs.version);
-    let text = (inputs.file)(file)?;
-    let value: Value = serde_saphyr::from_str(&text).map_err(|error| {
-        broken(file, &format!("is no YAML: {}", error.to_string().lines().next().unwrap_or_default()))
-    })?;
-    let Value::Object(mut values) = value else { return Err(broken(file, "is no map")) };
-    let merge = Merge { inputs, file, known: Known::of(&text) };
+    let (mut values, known) = read(inputs.version, inputs.file)?;
+    let need = |key: &str| inputs.need(key);
+    let merge = Merge { version: inputs.version, need: &need, known };
+    merge.map(&mut values, &inputs.defaults.settings(), "")?;
     merge.map(&mut values, &inputs.config.harbor.settings, "")?;
     Ok(values)
 }
 
+/// Whether the bundle's file has all of these settings, which hold no secret.
+pub(in super::super) fn check_defaults(settings: &Settings, version: &Version, file: File<'_>) -> Result<(), Mistake> {
+    let (mut values, known) = read(version, file)?;
+    let need = |key: &str| Err(Mistake::new(format!("{key}: is a secret")));
+    Merge { version, need: &need, known }.map(&mut values, settings, "")
+}
+
+/// Whether the bundle's file has every key of `written`: another one would be of a form that habuild does not know.
+pub(super) fn check_own(inputs: &Inputs<'_>, written: &Value) -> Result<(), Mistake> {
+    let (values, known) = read(inputs.version, inputs.file)?;
+    let mut keys = Vec::new();
+    keys_of(written, "", &mut keys);
+    let is_known = |key: &String| known.0.contains(key) || values.contains_key(key);
+    match keys.iter().find(|key| !is_known(key)) {
+        Some(key) => Err(broken(settings_file(inputs.version), &format!("has no {key}, which a node sets"))),
+        None => Ok(()),
+    }
+}
+
+/// The paths of all keys.
+fn keys_of(value: &Value, at: &str, keys: &mut Vec<String>) {
+    let Value::Object(map) = value else { return };
+    for (name, below) in map {
+        let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+        keys.push(path.clone());
+        if !FREE.contains(&name.as_str()) {
+            keys_of(below, &path, keys);
+        }
+    }
+}
+
+/// Gives a text file of the bundle.
+type File<'f> = &'f dyn Fn(&str) -> Result<String, Mistake>;
+
+/// The bundle's file: what it sets, and what it has or mentions.
+fn read(version: &Version, bundle: File<'_>) -> Result<(Map<String, Value>, Known), Mistake> {
+    let file = settings_file(version);
+    let text = bundle(file)?;
+    let value: Value = serde_saphyr::from_str(&text).map_err(|error| {
+        broken(file, &format!("is no YAML: {}", error.to_string().lines().next().unwrap_or_default()))
+    })?;
+    let Value::Object(values) = value else { return Err(broken(file, "is no map")) };
+    Ok((values, Known::of(&text)))
+}
+
 struct Merge<'i> {
-    inputs: &'i Inputs<'i>,
-    file: &'static str,
+    version: &'i Version,
+    /// The secret of a key of the node config.
+    need: &'i dyn Fn(&str) -> Result<String, Mistake>,
     known: Known,
 }
 
@@ -107,11 +150,18 @@ impl Merge<'_> {
                 return Err(Mistake::new(format!("{key}: cannot be set")).hint(*why));
             }
             if !free && !self.known.0.contains(&path) {
-                let mistake = self.inputs.no_such(&key, self.known.below(at), self.file);
+                let mistake = no_such(self.version, &key, self.known.below(at), settings_file(self.version));
                 return Err(match self.known.elsewhere(name) {
                     Some(place) => mistake.hint(format!("it belongs to {ABOVE}.{place}")),
                     None => mistake,
                 });
+            }
+            if let (Some(is), Some(given)) = (values.get(name).and_then(Shape::of), Shape::given(setting))
+                && is != given
+            {
+                let message = format!("{key}: is {}, and must be {}", given.words(), is.words());
+                let hint = format!("{} in the bundle has it so", settings_file(self.version));
+                return Err(Mistake::new(message).hint(hint));
             }
             match (setting, values.get_mut(name)) {
                 (Setting::Map(inner), Some(Value::Object(below))) => self.map(below, inner, &path)?,
@@ -129,7 +179,7 @@ impl Merge<'_> {
             // What YAML makes of it: a number, a truth value, nothing, or text.
             Setting::Plain(text) => serde_saphyr::from_str(text).unwrap_or_else(|_| Value::from(text.as_str())),
             Setting::Quoted(text) => Value::from(text.as_str()),
-            Setting::Secret(_) => Value::from(self.inputs.need(&format!("{ABOVE}.{path}"))?),
+            Setting::Secret(_) => Value::from((self.need)(&format!("{ABOVE}.{path}"))?),
             Setting::List(items) => {
                 let items = items.iter().enumerate();
                 items.map(|(i, item)| self.value(item, &format!("{path}[{i}]"))).collect::<Result<_, _>>()?
@@ -140,5 +190,43 @@ impl Merge<'_> {
                 Value::Object(below)
             }
         })
+    }
+}
+
+/// What `prepare` must find under a key: it fails on anything else, with a traceback that names no key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    One,
+    List,
+    Map,
+}
+
+impl Shape {
+    /// That of a value; what is empty may become anything.
+    fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::Null => None,
+            Value::Array(_) => Some(Self::List),
+            Value::Object(_) => Some(Self::Map),
+            _ => Some(Self::One),
+        }
+    }
+
+    /// That of a setting, which may leave a key empty.
+    fn given(setting: &Setting) -> Option<Self> {
+        match setting {
+            Setting::Plain(text) if matches!(text.as_str(), "" | "~" | "null") => None,
+            Setting::Plain(_) | Setting::Quoted(_) | Setting::Secret(_) => Some(Self::One),
+            Setting::List(_) => Some(Self::List),
+            Setting::Map(_) => Some(Self::Map),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::One => "one value",
+            Self::List => "a list",
+            Self::Map => "a map",
+        }
     }
 }

@@ -1,11 +1,15 @@
 //! `harbor.yml` for four versions, and what becomes of files in the form in which their `prepare` writes them.
 
 use super::*;
-use crate::harbor::{ClusterSecrets, Compose, Directories, render as render_all, start_order};
+use crate::harbor::{ClusterSecrets, Compose, Defaults, Directories, render as render_all, start_order};
 use crate::schema;
 
+#[path = "defaults_tests.rs"]
+mod defaults;
 #[path = "options_tests.rs"]
 mod options;
+#[path = "pools_tests.rs"]
+mod pools;
 
 /// In the form of the bundle's own file; a key in a comment exists.
 const TEMPLATE: &str = "hostname: reg.mydomain.com
@@ -73,6 +77,7 @@ fn with_password<T>(
     let config = schema::parse(node).unwrap();
     act(&Inputs {
         config: &config,
+        defaults: &Defaults::default(),
         version: &Version::parse(version).unwrap(),
         file: &|_| Ok(TEMPLATE.to_owned()),
         secret: &|_| Some(password.to_owned()),

@@ -1,0 +1,76 @@
+//! Settings of the image: beneath those of the node, and judged by the bundle's own file.
+
+use super::*;
+
+fn defaults(text: &str) -> Defaults {
+    serde_json::from_str(text).unwrap()
+}
+
+fn merged(image: &str, node: &str) -> Result<Value, Mistake> {
+    let node = NODE.replace("admin_password", &format!("settings: {node}, admin_password"));
+    let defaults = defaults(image);
+    with("v2.15.2", &node, None, |inputs| harbor_yml(&Inputs { defaults: &defaults, ..*inputs }))
+}
+
+#[test]
+fn the_node_wins_key_by_key() {
+    let image = r#"{"log": {"level": "debug", "local": {"location": "/x"}}, "jobservice": {"max_job_workers": 20},
+                    "trace": {"enabled": true, "attributes": {"any": "thing"}}, "proxy": {"http_proxy": "true"}}"#;
+    let values = merged(image, "{log: {level: warning}, trace: {enabled: false, attributes: {other: 1}}}").unwrap();
+    assert_eq!(values["log"], json!({"level": "warning", "local": {"location": "/x"}}));
+    assert_eq!(values["jobservice"], json!({"max_job_workers": 20}), "the image's in place of the bundle's");
+    assert_eq!(values["trace"], json!({"enabled": false, "attributes": {"any": "thing", "other": 1}}));
+    assert_eq!(values["proxy"]["http_proxy"], "true", "text stays text");
+    assert_eq!(values["database"], merged("{}", "{}").unwrap()["database"], "the rest is the bundle's");
+    let emptied = merged(image, "{proxy: }").unwrap();
+    assert_eq!(emptied["proxy"], Value::Null, "a node may take away what the image sets");
+}
+
+#[test]
+fn what_the_bundle_has_not_is_told() {
+    let check = |version: &str, image: &str| {
+        let file = |path: &str| match path {
+            "harbor.yml" | "harbor.yml.tmpl" => Ok(TEMPLATE.to_owned()),
+            other => Err(broken(other, "is not there")),
+        };
+        let checked = defaults(image).check(&Version::parse(version).unwrap(), &file);
+        checked.map_err(|mistake| mistake.to_string()).err()
+    };
+    assert_eq!(check("v2.15.2", r#"{"jobservice": {"max_job_workers": 20}, "log": {"level": "debug"}}"#), None);
+    assert_eq!(check("v1.7.8", "{}"), None);
+    let said = |version: &str, image: &str| check(version, image).unwrap_or_default();
+    for (image, expected) in [
+        (
+            r#"{"log": {"levle": "x"}}"#,
+            "harbor.settings.log.levle: Harbor v2.15.2 has no such setting (did you mean \"level\"?)",
+        ),
+        (r#"{"max_job_workers": 20}"#, "it belongs to harbor.settings.jobservice.max_job_workers"),
+        (r#"{"storage_service": {}}"#, "harbor.settings.storage_service: cannot be set"),
+        (
+            r#"{"log": "debug"}"#,
+            "harbor.settings.log: is one value, and must be a map (harbor.yml.tmpl in the bundle has it so)",
+        ),
+        (
+            r#"{"jobservice": {"max_job_workers": {"a": 1}}}"#,
+            "harbor.settings.jobservice.max_job_workers: is a map, and must be one value",
+        ),
+        (r#"{"log": {"level": ["debug"]}}"#, "harbor.settings.log.level: is a list, and must be one value"),
+    ] {
+        let said = said("v2.15.2", image);
+        assert!(said.contains(expected), "{image}: {said}");
+    }
+    let first = said("v1.7.8", r#"{"max_job_workers": 20}"#);
+    let words = "harbor.settings: for Harbor v1.7.8, which has no harbor.yml: not in this version (take the table out, \
+                 and set these keys by harbor.settings of each node config)";
+    assert_eq!(first, words);
+}
+
+#[test]
+fn signs_that_are_no_ascii_are_escaped() {
+    let node = NODE.replace("admin_password", "settings: {log: {level: 'é€🐋'}}, admin_password");
+    let files = with("v2.15.2", &node, None, prepare_files).unwrap();
+    let text = &files.iter().find(|file| file.path == "/input/harbor.yml").unwrap().text;
+    assert!(text.is_ascii() && text.contains(r#""level": "\u00e9\u20ac\U0001f40b""#), "{text}");
+    let read: Value = serde_saphyr::from_str(text).unwrap();
+    assert_eq!(read["log"]["level"], "é€🐋");
+}
