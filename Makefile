@@ -9,7 +9,7 @@ VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
 VM_SECOND := target/vm/second/harbor-node.qcow2
 VM_THIRD := target/vm/third/harbor-node.qcow2
 # The releases that only `make test-vm` boots.
-VM_RELEASES := ubuntu:jammy ubuntu:resolute debian:trixie
+VM_RELEASES := debian:trixie
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
@@ -64,8 +64,6 @@ test: setup-tests vm-images
 	@echo 'make test: passed; left out: longer boots (make test-vm), a cluster (make lab)'
 
 test-vm: setup-tests vm-images vm-releases
-	HABUILD_VM_JAMMY=$(CURDIR)/target/vm/jammy/harbor-node.qcow2 \
-	HABUILD_VM_RESOLUTE=$(CURDIR)/target/vm/resolute/harbor-node.qcow2 \
 	HABUILD_VM_TRIXIE=$(CURDIR)/target/vm/trixie/harbor-node.qcow2 \
 	$(VM_TESTS)
 

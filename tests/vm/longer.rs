@@ -29,16 +29,6 @@ fn trixie() {
     release("HABUILD_VM_TRIXIE");
 }
 
-#[test]
-fn jammy() {
-    release("HABUILD_VM_JAMMY");
-}
-
-#[test]
-fn resolute() {
-    release("HABUILD_VM_RESOLUTE");
-}
-
 fn release(name: &str) {
     let _turn = turn(2);
     let trial = trial("http://harbor.test", 80, PASSWORD);
