@@ -8,10 +8,12 @@ VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
 # Noble with Harbors of the later generation: one, and the next.
 VM_SECOND := target/vm/second/harbor-node.qcow2
 VM_THIRD := target/vm/third/harbor-node.qcow2
+# The releases that only `make test-vm` boots.
+VM_RELEASES := debian:trixie
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	cargo test --quiet --package habuild --features vm --test vm --
 
-.PHONY: help image test test-vm lab check setup setup-tests build firstboot initrd stand-in vm-images bench bench-bundle bench-agent bench-readme clean
+.PHONY: help image test test-vm lab check setup setup-tests build firstboot initrd stand-in vm-images vm-releases bench bench-bundle bench-agent bench-readme clean
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
@@ -61,7 +63,8 @@ test: setup-tests vm-images
 	$(VM_TESTS) --skip longer::
 	@echo 'make test: passed; left out: longer boots (make test-vm), a cluster (make lab)'
 
-test-vm: setup-tests vm-images
+test-vm: setup-tests vm-images vm-releases
+	HABUILD_VM_TRIXIE=$(CURDIR)/target/vm/trixie/harbor-node.qcow2 \
 	$(VM_TESTS)
 
 # In namespaces of its own, which end with everything in them.
@@ -83,6 +86,10 @@ vm-images: firstboot initrd stand-in
 	cargo build --quiet --package habuild
 	$(HABUILD_DEBUG) image harbor-node --output $(dir $(VM_NOBLE))
 	$(HABUILD_DEBUG) image harbor-node-bookworm --output $(dir $(VM_BOOKWORM))
+
+vm-releases: vm-images
+	for base in $(VM_RELEASES); do \
+	$(HABUILD_DEBUG) image harbor-node --base $$base --output target/vm/$${base#*:} || exit 1; done
 
 # Prints ratios measured in one run (10 minutes); `bench-readme` copies them into the README.
 bench: firstboot initrd stand-in

@@ -1,6 +1,6 @@
 //! Boots machines under QEMU: the driver against tiny disks of our own, and the images that `habuild image` made.
 //!
-//! The images come as paths to qcow2 files in `HABUILD_VM_NOBLE` and `HABUILD_VM_BOOKWORM`; without them the tests
+//! The images come as paths to qcow2 files in `HABUILD_VM_NOBLE`, `HABUILD_VM_BOOKWORM` and so on; without them the tests
 //! that need them fail. Two machines run side by side, the other tests wait for their turn, so the order and number of
 //! test threads do not matter.
 

@@ -38,7 +38,7 @@ impl Disk {
         let file = self.file();
         let table = Table::read(&mut &file, file.metadata().unwrap().len()).unwrap();
         let partition = table.partitions.iter().find(|partition| partition.name == name).unwrap();
-        (partition.first_lba * 512, (partition.last_lba + 1) * 512)
+        (partition.first_lba * 512, (partition.first_lba + partition.sectors) * 512)
     }
 
     /// Writes `bytes` to the start of the partition of this name, and zeroes behind them.

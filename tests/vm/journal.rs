@@ -17,6 +17,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("kernel", "watchdog: BUG: soft lockup", "a processor of an emulated machine on a busy host stands still"),
     ("kernel", "rcu: ", "the same: no processor came to the end of what it was doing"),
     ("kernel", "Unable to calibrate against PIT", "the emulated clocks"),
+    ("kernel", "MP-BIOS bug: 8254 timer not connected", "the same"),
     (
         "systemd",
         "cloud-init-main.service: Got notification message from PID",

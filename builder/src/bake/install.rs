@@ -31,6 +31,14 @@ const DPKG: [&str; 8] = [
 const NO_HOST_KEYS: &str =
     r#"mkdir -p "$1/etc/ssh"; for kind in rsa ecdsa ed25519; do touch "$1/etc/ssh/ssh_host_${kind}_key"; done"#;
 
+/// Releases whose packages leave it to their installer to make `/bin`, `/sbin` and `/lib*` links into `/usr`; the others' packages
+/// do it themselves.
+const LINKED_BY_INSTALLER: [&str; 1] = ["jammy"];
+
+/// Makes those links before anything is unpacked, as debootstrap does for amd64 (`setup_merged_usr` of its `functions`).
+const USR_LINKS: &str =
+    r#"for name in bin sbin lib lib32 lib64 libx32; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done"#;
+
 /// Where mmdebstrap sees the repository: apt reads no blank in a source's path, and a cache's path may hold one. Every
 /// Debian has this directory (Filesystem Hierarchy Standard), and only this sandbox sees the mount.
 const REPOSITORY: &str = "/mnt";
@@ -63,6 +71,9 @@ pub(crate) fn bootstrap(
         arguments.push(format!("--aptopt={option}"));
     }
     arguments.extend(DPKG.map(|option| format!("--dpkgopt={option}")));
+    if LINKED_BY_INSTALLER.contains(&base.release.as_str()) {
+        arguments.push(format!("--setup-hook={USR_LINKS}"));
+    }
     arguments.push(format!("--essential-hook={NO_HOST_KEYS}"));
     arguments.push(base.release.clone());
     arguments.push(path_text(root)?);

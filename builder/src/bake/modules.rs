@@ -118,19 +118,25 @@ fn plain(path: &str) -> &str {
 
 fn uncompressed(path: &str, content: Vec<u8>) -> Result<Vec<u8>> {
     let ending = path.get(plain(path).len()..).unwrap_or_default();
-    match ending {
-        "" => Ok(content),
-        ".zst" => {
-            let mut plain = Vec::new();
-            ruzstd::decoding::StreamingDecoder::new(content.as_slice())
-                .map_err(|error| error.to_string())
-                .and_then(|mut stream| stream.read_to_end(&mut plain).map_err(|error| error.to_string()))
-                .map_err(|error| anyhow::anyhow!("module {path} is damaged: {error}"))?;
-            Ok(plain)
+    let mut plain = Vec::new();
+    let read = match ending {
+        "" => return Ok(content),
+        ".zst" => ruzstd::decoding::StreamingDecoder::new(content.as_slice())
+            .map_err(|error| error.to_string())
+            .and_then(|mut stream| stream.read_to_end(&mut plain).map_err(|error| error.to_string())),
+        // One stream, as xz writes it; each block's check is compared, and so is the index at the end.
+        ".xz" => lzma_rust2::XzReader::new(content.as_slice(), false)
+            .read_to_end(&mut plain)
+            .map_err(|error| error.to_string()),
+        other => {
+            return Err(Failure::new(Fault::Usage, format!("module {path}: {other} is not in this version"))
+                .remedy("use a kernel package whose modules are plain, or compressed with zstd or xz")
+                .into());
         }
-        other => Err(Failure::new(Fault::Usage, format!("module {path}: {other} is not in this version"))
-            .remedy("use a kernel package whose modules are plain or compressed with zstd")
-            .into()),
+    };
+    match read {
+        Ok(_) => Ok(plain),
+        Err(error) => Err(anyhow::anyhow!("module {path} is damaged: {error}")),
     }
 }
 
@@ -200,6 +206,27 @@ kernel/sound.ko:
         assert_eq!(uncompressed("a.ko.zst", frame.to_vec()).unwrap(), b"hi");
         let damaged = uncompressed("a.ko.zst", frame[..9].to_vec()).unwrap_err().to_string();
         assert!(damaged.starts_with("module a.ko.zst is damaged"), "{damaged}");
-        assert!(uncompressed("a.ko.xz", Vec::new()).unwrap_err().to_string().contains("not in this version"));
+        assert!(uncompressed("a.ko.gz", Vec::new()).unwrap_err().to_string().contains("not in this version"));
+    }
+
+    #[test]
+    fn a_module_cut_short_or_changed_is_damaged() {
+        // "hi", as `xz --check=crc32` compresses it; that is what the kernel's build asks for.
+        let stream = [
+            0xfd, b'7', b'z', b'X', b'Z', 0, 0, 1, 0x69, 0x22, 0xde, 0x36, 2, 0, 0x21, 1, 0x16, 0, 0, 0, 0x74, 0x2f,
+            0xe5, 0xa3, 1, 0, 1, b'h', b'i', 0, 0, 0, 0xac, 0x2a, 0x93, 0xd8, 0, 1, 0x16, 2, 0xd0, 0x61, 0x10, 0xd2,
+            0x90, 0x42, 0x99, 0x0d, 1, 0, 0, 0, 0, 1, b'Y', b'Z',
+        ];
+        assert_eq!(uncompressed("a.ko.xz", stream.to_vec()).unwrap(), b"hi");
+        for length in 0..stream.len() {
+            let said = uncompressed("a.ko.xz", stream[..length].to_vec()).expect_err(&length.to_string()).to_string();
+            assert!(said.starts_with("module a.ko.xz is damaged"), "{length}: {said}");
+        }
+        for at in 0..stream.len() {
+            let mut changed = stream;
+            changed[at] ^= 0x10;
+            let said = uncompressed("a.ko.xz", changed.to_vec()).expect_err(&at.to_string()).to_string();
+            assert!(said.starts_with("module a.ko.xz is damaged"), "{at}: {said}");
+        }
     }
 }

@@ -51,8 +51,8 @@ pub(crate) struct Release {
 const RELEASES: [Release; 8] = [
     Release { distribution: Distribution::Ubuntu, name: "noble", first_class: true },
     Release { distribution: Distribution::Debian, name: "bookworm", first_class: true },
+    Release { distribution: Distribution::Debian, name: "trixie", first_class: true },
     Release { distribution: Distribution::Ubuntu, name: "resolute", first_class: false },
-    Release { distribution: Distribution::Debian, name: "trixie", first_class: false },
     Release { distribution: Distribution::Ubuntu, name: "jammy", first_class: false },
     Release { distribution: Distribution::Ubuntu, name: "focal", first_class: false },
     Release { distribution: Distribution::Ubuntu, name: "bionic", first_class: false },
@@ -79,13 +79,16 @@ pub(crate) fn find_first_class(distribution: Distribution, name: &str) -> Result
     if release.first_class {
         return Ok(release);
     }
-    let supported: Vec<String> = RELEASES
-        .iter()
-        .filter(|release| release.first_class)
-        .map(|release| format!("{} {}", release.distribution, release.name))
-        .collect();
-    Err(Mistake::not_in_this_version(format_args!("{distribution} {name}"))
-        .hint(format!("this version bakes {}", supported.join(" and "))))
+    let supported = |distribution| {
+        let baked = RELEASES.iter().filter(|release| release.first_class && release.distribution == distribution);
+        let names: Vec<&str> = baked.map(|release| release.name).collect();
+        format!("{distribution} {}", names.join(", "))
+    };
+    Err(Mistake::not_in_this_version(format_args!("{distribution} {name}")).hint(format!(
+        "this version bakes {} and {}",
+        supported(Distribution::Ubuntu),
+        supported(Distribution::Debian)
+    )))
 }
 
 /// The distribution that has a release of that name.
@@ -100,9 +103,12 @@ mod tests {
     #[test]
     fn only_first_class_releases_are_baked() {
         assert!(find_first_class(Distribution::Ubuntu, "noble").is_ok());
-        assert!(find_first_class(Distribution::Debian, "bookworm").is_ok());
+        assert!(find_first_class(Distribution::Debian, "trixie").is_ok());
         let said = find_first_class(Distribution::Ubuntu, "jammy").expect_err("jammy comes later").to_string();
-        assert_eq!(said, "ubuntu jammy: not in this version (this version bakes ubuntu noble and debian bookworm)");
+        assert_eq!(
+            said,
+            "ubuntu jammy: not in this version (this version bakes ubuntu noble and debian bookworm, trixie)"
+        );
     }
 
     #[test]

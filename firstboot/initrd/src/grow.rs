@@ -72,7 +72,8 @@ fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
     let output = programs::run(program, arguments)?;
     let said = programs::said(&output);
     if output.status.success() {
-        say::note(&format!("{program}: {said}"));
+        // Each line a line of the log; resizepart says nothing.
+        said.lines().for_each(|line| say::note(&format!("{program}: {line}")));
         return Ok(());
     }
     Err(Failure::system(format!("run {program} of the root ({})", output.status), std::io::Error::other(said)))
