@@ -3,6 +3,8 @@
 //! The one thing that must never happen: Harbor 1.1 to 1.5, started on a directory that is not the cluster's share,
 //! deletes every repository from the shared database. So whatever is not plainly right is refused.
 
+use contract::harbor::Version;
+
 use super::stamp::Stamp;
 use crate::trouble::Trouble;
 
@@ -134,10 +136,15 @@ fn stamped(
         "{share}: cluster {:?} runs Harbor {}, and this image holds {}",
         told.cluster, stamp.harbor, told.harbor
     );
-    Err(Trouble::lasting(message).hint(format!(
-        "boot an image with Harbor {}, or upgrade the cluster: upgrade: {{from: {}}}",
-        stamp.harbor, stamp.harbor
-    )))
+    let numbers = |text: &str| Version::parse(text).map(|version| version.numbers());
+    let back = numbers(told.harbor) < numbers(&stamp.harbor);
+    let hint = format!("boot an image with Harbor {}", stamp.harbor);
+    Err(Trouble::lasting(message).hint(if back {
+        // Harbor has changed the database for the newer version; an older one must not come upon it by following a hint.
+        format!("{hint}; docs/upgrade.md has the way back to {}, with the database's backup", told.harbor)
+    } else {
+        format!("{hint}, or upgrade the cluster: upgrade: {{from: {}}}", stamp.harbor)
+    }))
 }
 
 #[cfg(test)]
@@ -205,6 +212,20 @@ mod tests {
                 }
                 (decision, _) => panic!("{row}: {decision:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn only_a_newer_image_is_told_how_to_upgrade() {
+        for (runs, upgrade) in [("v1.1.2", true), ("v1.2.0-rc1", true), ("v1.10.0", false)] {
+            let stamp = stamp("hub", runs, OURS);
+            let refused = decide(&seen(Some(&stamp), Some(OURS), true, true), &told()).unwrap_err();
+            let hint = refused.hint.unwrap();
+            assert_eq!(
+                (hint.contains("upgrade: {from:"), hint.contains("the way back")),
+                (upgrade, !upgrade),
+                "{hint}"
+            );
         }
     }
 
