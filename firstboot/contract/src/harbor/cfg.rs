@@ -89,8 +89,7 @@ pub(super) fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
     if jobs_are_configured {
         add("common/config/jobservice/config.yml", template("jobservice/config.yml")?, shown);
     }
-    let secret = if numbers < (1, 3, 0) { 0o644 } else { 0o600 };
-    add("common/config/registry/root.crt", cluster.root_crt.to_owned(), secret);
+    add("common/config/registry/root.crt", cluster.root_crt.to_owned(), 0o600);
     add(&format!("common/config/{core}/private_key.pem"), cluster.private_key.to_owned(), 0o600);
     add("secretkey", cluster.secretkey.to_owned(), 0o600);
     nginx(inputs, &template, &mut rendered)?;

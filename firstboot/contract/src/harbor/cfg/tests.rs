@@ -231,8 +231,9 @@ fn owners_and_directories() {
         assert_eq!(file.owner, if root { (0, 0) } else { HARBOR }, "{path}");
     }
     assert_eq!(third.files["common/config/nginx/nginx.conf"].text, "cert /etc/nginx/cert/server.crt;\n");
-    for path in ["secretkey", "common/config/ui/private_key.pem", "common/config/nginx/cert/server.key"] {
-        assert_eq!(third.files[path].mode, 0o600, "{path}");
+    let secret = ["secretkey", "common/config/ui/private_key.pem", "common/config/nginx/cert/server.key"];
+    for path in secret.into_iter().chain(["common/config/registry/root.crt"]) {
+        assert_eq!((first.files[path].mode, third.files[path].mode), (0o600, 0o600), "{path}");
     }
     assert_eq!(third.directories[1].path, "/node/common/config/ui/certificates");
     let last = rendered("v1.7.8", BUNDLED);

@@ -4,6 +4,8 @@ use super::*;
 use crate::harbor::{ClusterSecrets, Compose, Defaults, Directories, render as render_all, start_order};
 use crate::schema;
 
+#[path = "changes_tests.rs"]
+mod changes;
 #[path = "defaults_tests.rs"]
 mod defaults;
 #[path = "options_tests.rs"]
