@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// The environment variables that the crate is compiled with, and the directories of sources that they stand for.
+/// The environment variables that the crate is compiled with, and the sources that they stand for: directories and files.
 const IDS: [(&str, &[&str]); 2] = [
-    ("HABUILD_BAKE_ID", &["src/bake", "src/sys", "../firstboot/contract/src/harbor"]),
+    (
+        "HABUILD_BAKE_ID",
+        &["src/bake", "src/sys", "../firstboot/contract/src/harbor", "../firstboot/contract/src/version.rs"],
+    ),
     ("HABUILD_DISK_ID", &["src/assemble", "src/export", "src/formats"]),
 ];
 
@@ -39,8 +42,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Reads the sources below a directory, but for files of tests, which decide nothing.
+/// Reads a file, or the sources below a directory, but for files of tests, which decide nothing.
 fn read_sources(directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> std::io::Result<()> {
+    if directory.is_file() {
+        files.insert(directory.to_owned(), std::fs::read(directory)?);
+        return Ok(());
+    }
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();

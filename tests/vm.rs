@@ -30,6 +30,8 @@ mod journal;
 mod longer;
 #[path = "kit/machine.rs"]
 mod machine;
+#[path = "vm/releases.rs"]
+mod releases;
 #[path = "vm/secrets.rs"]
 mod secrets;
 #[path = "kit/server.rs"]

@@ -24,7 +24,7 @@ pub(crate) const ETC_WORK: &str = "/var/lib/habuild/etc/work";
 
 /// Programs of the root that the initrd runs (`firstboot/initrd/src/{check,grow}.rs`), and their packages.
 pub(crate) const INITRD_RUNS: [(&str, &str); 3] =
-    [("/sbin/e2fsck", "e2fsprogs"), ("/sbin/resize2fs", "e2fsprogs"), ("/usr/bin/resizepart", "util-linux")];
+    [("/sbin/e2fsck", "e2fsprogs"), ("/sbin/resize2fs", "e2fsprogs"), ("/usr/bin/partx", "util-linux")];
 
 /// Gives the mounted root of an image its places.
 pub(crate) fn shape(root: &Rootfs, state: Uuid, epoch: i64) -> Result<()> {

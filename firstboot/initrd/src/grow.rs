@@ -11,13 +11,10 @@ use crate::disks::{self, Devices};
 use crate::failure::Failure;
 use crate::{growth, programs, say, state};
 
-/// Tells the kernel how long a partition is (util-linux).
-const RESIZEPART: &str = "/usr/bin/resizepart";
+/// Tells the kernel what a disk's table says (util-linux).
+const PARTX: &str = "/usr/bin/partx";
 /// In the node's root. Releases without a merged `/usr` have it there too.
 const RESIZE2FS: &str = "/sbin/resize2fs";
-/// What `resizepart` counts in, whatever the disk's sectors are.
-const SECTOR: u64 = 512;
-
 /// Grows the state's partition.
 pub fn partition(devices: &Devices) {
     if let Err(failure) = grow_partition(devices) {
@@ -49,9 +46,8 @@ fn grow_partition(devices: &Devices) -> Result<(), Failure> {
     for write in &growth.writes {
         disk.write_all_at(&write.bytes, write.at).and_then(|()| disk.sync_all()).map_err(failed)?;
     }
-    let arguments =
-        [path.display().to_string(), devices.state_number.to_string(), (growth.length / SECTOR).to_string()];
-    run(RESIZEPART, &arguments)?;
+    let number = devices.state_number.to_string();
+    run(PARTX, &["--update".to_owned(), "--nr".to_owned(), number, path.display().to_string()])?;
     say::note(&format!("{} takes the disk's end: {} MiB", devices.state.display(), growth.length >> 20));
     Ok(())
 }
@@ -72,7 +68,7 @@ fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
     let output = programs::run(program, arguments)?;
     let said = programs::said(&output);
     if output.status.success() {
-        // Each line a line of the log; resizepart says nothing.
+        // Each line a line of the log; partx says nothing.
         said.lines().for_each(|line| say::note(&format!("{program}: {line}")));
         return Ok(());
     }

@@ -19,12 +19,12 @@ mod record;
 mod settings;
 mod template;
 mod uses;
-mod version;
 mod yml;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use crate::version::{Generation, Version};
 pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
 pub use defaults::Defaults;
@@ -38,7 +38,6 @@ pub use ping::{Ping, ping};
 pub use pools::pools;
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use uses::{Uses, has_images};
-pub use version::{Generation, Version};
 pub use yml::{PrepareFile, Prepared, prepare_files};
 
 use crate::schema::{DatabaseKind, NodeConfig};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::defaults::Defaults;
-use super::version::{Generation, Version};
+use crate::version::{Generation, Version};
 
 /// The version of this record's form.
 pub const SCHEMA: u32 = 1;

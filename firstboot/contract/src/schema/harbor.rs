@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::decode::{Decoder, Field};
 use super::secret::SecretValue;
 use super::settings::Settings;
-use crate::harbor::Version;
 use crate::strict::Mistake;
 use crate::strict::url::BaseUrl;
+use crate::version::Version;
 
 /// Harbor itself.
 #[derive(Debug, Clone, Serialize)]
