@@ -9,16 +9,20 @@ VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
 VM_SECOND := target/vm/second/harbor-node.qcow2
 VM_THIRD := target/vm/third/harbor-node.qcow2
 # The releases that only `make test-vm` boots.
-VM_RELEASES := debian:trixie
+VM_RELEASES := ubuntu:jammy ubuntu:resolute debian:trixie
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
+	HABUILD_VM_JAMMY=$(CURDIR)/target/vm/jammy/harbor-node.qcow2 \
+	HABUILD_VM_RESOLUTE=$(CURDIR)/target/vm/resolute/harbor-node.qcow2 \
+	HABUILD_VM_TRIXIE=$(CURDIR)/target/vm/trixie/harbor-node.qcow2 \
 	cargo test --quiet --package habuild --features vm --test vm --
 
-.PHONY: help image test test-vm lab check setup setup-tests build firstboot initrd stand-in vm-images vm-releases bench bench-bundle bench-agent bench-readme clean
+.PHONY: help image test test-vm releases lab check setup setup-tests build firstboot initrd stand-in vm-images vm-releases bench bench-bundle bench-agent bench-readme clean
 
 help:
 	@echo 'make image    bake the default image into out/harbor-node'
 	@echo 'make test     every test but the long boots (20 minutes on 2 cores)'
 	@echo 'make test-vm  every boot'
+	@echo 'make releases  every release booted twice, and the table of what was seen'
 	@echo 'make lab      clusters in namespaces: real Ceph, databases, Redis, and two nodes of each'
 	@echo 'make check    what is quick: format, lints, documentation, pure tests'
 	@echo 'make bench    what a build costs, next to other tools; make bench-bundle: what a bundle does (root)'
@@ -64,8 +68,12 @@ test: setup-tests vm-images
 	@echo 'make test: passed; left out: longer boots (make test-vm), a cluster (make lab)'
 
 test-vm: setup-tests vm-images vm-releases
-	HABUILD_VM_TRIXIE=$(CURDIR)/target/vm/trixie/harbor-node.qcow2 \
 	$(VM_TESTS)
+
+# Two boots of each release, and how the first one ended; a row for each, behind the word "release:".
+releases: setup-tests vm-images vm-releases
+	@echo 'release: | release | kernel | systemd | Docker | Compose | first ready | next ready | checks |'
+	$(VM_TESTS) --nocapture longer::release_
 
 # In namespaces of its own, which end with everything in them.
 lab: setup-lab vm-images

@@ -24,6 +24,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
         "systemd's tools report their exit code to the service they run in, where only cloud-init itself is heard",
     ),
     ("(udev-worker)", "Could not set WakeOnLan to off", "netplan's files say so of every card; a virtual one cannot"),
+    ("systemd", "netplan-ovs-cleanup.service is marked world-inaccessible", "jammy's netplan makes it so"),
     ("systemd-udevd", "is taking a long time", "emulation is slow"),
 ];
 

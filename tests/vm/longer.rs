@@ -39,6 +39,16 @@ fn release_trixie() {
 }
 
 #[test]
+fn release_jammy() {
+    releases::seen("HABUILD_VM_JAMMY");
+}
+
+#[test]
+fn release_resolute() {
+    releases::seen("HABUILD_VM_RESOLUTE");
+}
+
+#[test]
 fn noble_store() {
     store("HABUILD_VM_NOBLE");
 }

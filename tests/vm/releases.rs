@@ -18,16 +18,21 @@ systemctl --version | sed -n '1s/[^(]*(\\(.*\\)).*/\\1/p'
 docker version --format '{{.Server.Version}}'
 { docker compose version --short || docker-compose version --short; } 2>/dev/null | tail -1";
 
-/// What is wrong with how the boot before this one ended, and with the state of `/var` that it left: a line each.
+/// What is wrong with how the boot before this one ended, and with the state of `/var` that it left: a line each. The journal leaves
+/// `/var` when everything that writes there has stopped; what comes after is said on the console alone.
 const ENDED: &str = "last=$(journalctl --boot -1 --output cat --lines 1000)
-echo \"$last\" | grep -q 'System Reboot' || { echo 'the end before did not reach reboot.target:'; echo \"$last\" | tail -20; }
-echo \"$last\" | tail -5 | grep -q '^Journal stopped' || { echo 'its journal ends with'; echo \"$last\" | tail -5; }
-echo \"$last\" | grep -iE 'failed unmount|failed to unmount|timed out\\. killing|sigkill|failed with result'
+echo \"$last\" | tail -8 | grep -q 'Stopping.*Journal to Persistent Storage' || { echo 'the journal ends with'; echo \"$last\" | tail -8; }
+echo \"$last\" | grep -iE 'failed unmount|failed to unmount|timed out\\. killing|failed with result'
 dmesg | grep 'habuild: e2fsck: ' | grep -v ': clean,'
 dmesg | grep -i 'EXT4-fs.*recovery'
 true";
 
+/// Lines of the console that a clean end has none of.
+const UNCLEAN: [&str; 4] =
+    ["Failed unmounting", "Failed to unmount", "timed out. Killing", "Not all file systems unmounted"];
+
 /// Boots the image that the environment variable `name` names.
+#[expect(clippy::print_stdout, reason = "a row of a table for whoever runs it")]
 pub(crate) fn seen(name: &str) {
     let _turn = turn(2);
     let trial = trial("http://harbor.test", 80, PASSWORD);
@@ -44,7 +49,13 @@ pub(crate) fn seen(name: &str) {
     let next = begun.elapsed().as_secs();
     let again = checks::all(&mut node, Firmware::Bios).into_iter();
     failures.extend(again.map(|failure| format!("after the restart: {failure}")));
-    let ended = node.root(ENDED).unwrap();
+    let mut ended = node.root(ENDED).unwrap();
+    let console = node.machine.tail(usize::MAX);
+    if !console.iter().any(|line| line.contains("System Reboot")) {
+        ended += "reboot.target was not reached\n";
+    }
+    let unclean = console.iter().filter(|line| UNCLEAN.iter().any(|words| line.contains(words)));
+    ended.extend(unclean.map(|line| format!("{line}\n")));
     failures.extend((!ended.trim().is_empty()).then(|| format!("the end before the restart: {ended}")));
     assert_eq!(before, identity(&node));
     let versions = node.root(VERSIONS).unwrap();

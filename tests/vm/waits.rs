@@ -24,6 +24,9 @@ pub(crate) fn slow_units(shown: &str) -> Vec<String> {
     slow
 }
 
+/// Harbor's stop is no wait: its containers are given the time that they need, one after the other.
+const HARBOR_STOPS: &str = "A stop job is running for Harbor";
+
 /// Lines such as `A start job is running for NAME (1min 2s / no limit)` with more than the allowed time.
 pub(crate) fn slow_jobs(console: &[String]) -> Vec<String> {
     let slow = |line: &&String| {
@@ -33,7 +36,7 @@ pub(crate) fn slow_jobs(console: &[String]) -> Vec<String> {
         };
         seconds(elapsed) > LONGEST
     };
-    console.iter().filter(slow).map(|line| line.trim().to_owned()).collect()
+    console.iter().filter(|line| !line.contains(HARBOR_STOPS)).filter(slow).map(|line| line.trim().to_owned()).collect()
 }
 
 /// The seconds of a time such as `1min 2s`.

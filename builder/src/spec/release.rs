@@ -51,9 +51,9 @@ pub(crate) struct Release {
 const RELEASES: [Release; 8] = [
     Release { distribution: Distribution::Ubuntu, name: "noble", first_class: true },
     Release { distribution: Distribution::Debian, name: "bookworm", first_class: true },
+    Release { distribution: Distribution::Ubuntu, name: "resolute", first_class: true },
     Release { distribution: Distribution::Debian, name: "trixie", first_class: true },
-    Release { distribution: Distribution::Ubuntu, name: "resolute", first_class: false },
-    Release { distribution: Distribution::Ubuntu, name: "jammy", first_class: false },
+    Release { distribution: Distribution::Ubuntu, name: "jammy", first_class: true },
     Release { distribution: Distribution::Ubuntu, name: "focal", first_class: false },
     Release { distribution: Distribution::Ubuntu, name: "bionic", first_class: false },
     Release { distribution: Distribution::Ubuntu, name: "xenial", first_class: false },
@@ -104,10 +104,10 @@ mod tests {
     fn only_first_class_releases_are_baked() {
         assert!(find_first_class(Distribution::Ubuntu, "noble").is_ok());
         assert!(find_first_class(Distribution::Debian, "trixie").is_ok());
-        let said = find_first_class(Distribution::Ubuntu, "jammy").expect_err("jammy comes later").to_string();
+        let said = find_first_class(Distribution::Ubuntu, "focal").expect_err("focal comes later").to_string();
         assert_eq!(
             said,
-            "ubuntu jammy: not in this version (this version bakes ubuntu noble and debian bookworm, trixie)"
+            "ubuntu focal: not in this version (this version bakes ubuntu noble, resolute, jammy and debian bookworm, trixie)"
         );
     }
 
