@@ -10,7 +10,9 @@ use habuild::formats::gpt::Table;
 use habuild::spec::image::Firmware;
 use habuild::sys::cmd::{Cmd, Tool};
 
-use crate::machine::options;
+use tempfile::TempDir;
+
+use crate::machine::{Node, options};
 use crate::turns::turn;
 
 /// The root file system inside a raw disk.
@@ -24,6 +26,32 @@ pub(crate) struct Root {
 /// Boots a copy of `image` with the byte of the root changed that `place` names, and expects dm-verity's panic.
 pub(crate) fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
     let _turn = turn(1);
+    let (_dir, root) = damaged(image, place);
+    let options = Options { disk_size: None, ..options(&root.disk, Firmware::Bios) };
+    let mut machine = Machine::start(&options).unwrap();
+    panicked(&mut machine);
+}
+
+/// Boots a copy of `image` in which `program`, which no boot needs, is damaged: the node runs until somebody reads it.
+pub(crate) fn panics_late(image: &Path, program: &str) {
+    let _turn = turn(1);
+    // Behind the block that it may share with the file before it.
+    let (_dir, root) = damaged(image, |root| root.first_byte_of(program) + 8192);
+    let mut node = Node::start(&root.disk, Firmware::Bios, "", &[]).logged_in();
+    // The connection ends without an answer.
+    let read = node.root(&format!("cat /{program} >/dev/null"));
+    assert!(read.is_err(), "the damaged program was read: {read:?}");
+    panicked(&mut node.machine);
+}
+
+fn panicked(machine: &mut Machine) {
+    let error = machine.wait(Goal::Until(Until::Login), Some(Duration::from_secs(600))).unwrap_err().to_string();
+    assert!(error.contains("the boot failed") && error.contains("Kernel panic"), "{error}");
+    assert!(error.contains("verity"), "{error}");
+}
+
+/// A copy of `image` with that byte of its root changed, and the directory that it is in.
+fn damaged(image: &Path, place: impl Fn(&Root) -> u64) -> (TempDir, Root) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let disk = dir.path().join("disk.raw");
     Cmd::new(Tool::QemuImg).args(["convert", "-O", "raw"]).arg(image).arg(&disk).run().unwrap();
@@ -32,12 +60,7 @@ pub(crate) fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
     let mut byte = root.bytes(place, 1);
     byte[0] ^= 0x01;
     root.file.write_all_at(&byte, place).unwrap();
-
-    let options = Options { disk_size: None, ..options(&root.disk, Firmware::Bios) };
-    let mut machine = Machine::start(&options).unwrap();
-    let error = machine.wait(Goal::Until(Until::Login), Some(Duration::from_secs(600))).unwrap_err().to_string();
-    assert!(error.contains("the boot failed") && error.contains("Kernel panic"), "{error}");
-    assert!(error.contains("verity"), "{error}");
+    (dir, root)
 }
 
 impl Root {

@@ -25,6 +25,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ),
     ("(udev-worker)", "Could not set WakeOnLan to off", "netplan's files say so of every card; a virtual one cannot"),
     ("systemd", "netplan-ovs-cleanup.service is marked world-inaccessible", "jammy's netplan makes it so"),
+    ("systemd-udevd", "Could not set WakeOnLan to off", "the same, by jammy's udev"),
     ("systemd-udevd", "is taking a long time", "emulation is slow"),
 ];
 

@@ -44,11 +44,6 @@ fn release_jammy() {
 }
 
 #[test]
-fn release_resolute() {
-    releases::seen("HABUILD_VM_RESOLUTE");
-}
-
-#[test]
 fn noble_store() {
     store("HABUILD_VM_NOBLE");
 }
@@ -146,6 +141,11 @@ fn corrupt_superblock_panics() {
 #[test]
 fn corrupt_systemd_panics() {
     corruption::panics(&image("HABUILD_VM_NOBLE"), |root| root.first_byte_of("usr/lib/systemd/systemd"));
+}
+
+#[test]
+fn corrupt_program_panics_when_it_is_read() {
+    corruption::panics_late(&image("HABUILD_VM_NOBLE"), "usr/bin/dpkg");
 }
 
 #[test]
