@@ -10,7 +10,7 @@ use std::path::Path;
 const PACKAGES: [(&str, &str); 3] = [
     (
         "base",
-        r#""kmod", "linux-image-virtual", "systemd", "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev""#,
+        r#""e2fsprogs", "kmod", "linux-image-virtual", "systemd", "systemd-resolved", "systemd-sysv", "systemd-timesyncd", "udev""#,
     ),
     ("ceph", r#""jq", "less""#),
     ("docker", DOCKER),
