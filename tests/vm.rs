@@ -20,6 +20,8 @@ mod compose;
 mod copies;
 #[path = "vm/corruption.rs"]
 mod corruption;
+#[path = "vm/disk.rs"]
+mod disk;
 #[path = "vm/driver.rs"]
 mod driver;
 #[path = "vm/initrd.rs"]

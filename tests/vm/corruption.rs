@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use habuild::boot::{Goal, Machine, Options, Until};
-use habuild::formats::gpt::Table;
 use habuild::spec::image::Firmware;
-use habuild::sys::cmd::{Cmd, Tool};
+use habuild::sys::cmd::Cmd;
 
-use tempfile::TempDir;
-
+use crate::disk::Disk;
 use crate::machine::{Node, options};
 use crate::turns::turn;
+
+/// A flag of squashfs' superblock: a metadata block with the compressor's options follows it.
+const COMPRESSOR_OPTIONS: u64 = 0x400;
 
 /// The root file system inside a raw disk.
 pub(crate) struct Root {
@@ -26,7 +27,7 @@ pub(crate) struct Root {
 /// Boots a copy of `image` with the byte of the root changed that `place` names, and expects dm-verity's panic.
 pub(crate) fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
     let _turn = turn(1);
-    let (_dir, root) = damaged(image, place);
+    let (_disk, root) = damaged(image, place);
     let options = Options { disk_size: None, ..options(&root.disk, Firmware::Bios) };
     let mut machine = Machine::start(&options).unwrap();
     panicked(&mut machine);
@@ -36,7 +37,7 @@ pub(crate) fn panics(image: &Path, place: impl Fn(&Root) -> u64) {
 pub(crate) fn panics_late(image: &Path, program: &str) {
     let _turn = turn(1);
     // Behind the block that it may share with the file before it.
-    let (_dir, root) = damaged(image, |root| root.first_byte_of(program) + 8192);
+    let (_disk, root) = damaged(image, |root| root.first_byte_of(program) + 8192);
     let mut node = Node::start(&root.disk, Firmware::Bios, "", &[]).logged_in();
     // The connection ends without an answer.
     let read = node.root(&format!("cat /{program} >/dev/null"));
@@ -50,28 +51,20 @@ fn panicked(machine: &mut Machine) {
     assert!(error.contains("verity"), "{error}");
 }
 
-/// A copy of `image` with that byte of its root changed, and the directory that it is in.
-fn damaged(image: &Path, place: impl Fn(&Root) -> u64) -> (TempDir, Root) {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let disk = dir.path().join("disk.raw");
-    Cmd::new(Tool::QemuImg).args(["convert", "-O", "raw"]).arg(image).arg(&disk).run().unwrap();
-    let root = Root::find(disk);
+/// A copy of `image` with that byte of its root changed.
+fn damaged(image: &Path, place: impl Fn(&Root) -> u64) -> (Disk, Root) {
+    let disk = Disk::of(image);
+    let root = Root::find(&disk);
     let place = root.start + place(&root);
     let mut byte = root.bytes(place, 1);
     byte[0] ^= 0x01;
     root.file.write_all_at(&byte, place).unwrap();
-    (dir, root)
+    (disk, root)
 }
 
 impl Root {
-    /// Finds the partition named `root`.
-    fn find(disk: PathBuf) -> Self {
-        let file = File::options().read(true).write(true).open(&disk).unwrap();
-        let size = file.metadata().unwrap().len();
-        let table = Table::read(&mut &file, size).unwrap();
-        let partition = table.partitions.iter().find(|partition| partition.name == "root");
-        let start = partition.expect("the disk has no partition named root").first_lba * 512;
-        let root = Self { disk, file, start };
+    fn find(disk: &Disk) -> Self {
+        let root = Self { disk: disk.path.clone(), file: disk.file(), start: disk.partition("root").0 };
         assert_eq!(root.bytes(root.start, 4), b"hsqs", "the root is not squashfs");
         root
     }
@@ -82,8 +75,14 @@ impl Root {
     /// file's beginning can no longer be read is just behind that byte. No knowledge of squashfs but its header, and
     /// 30 or so runs of unsquashfs.
     pub(crate) fn first_byte_of(&self, path: &str) -> u64 {
-        // Data lies between the superblock (96 bytes) and the inode table.
-        let (first, tables) = (96, number(&self.bytes(self.start + 64, 8)));
+        // Data lies between the superblock (96 bytes), with what mksquashfs told its compressor, and the inode table. Blanked,
+        // those options would keep every file from being read.
+        let options = if number(&self.bytes(self.start + 24, 2)) & COMPRESSOR_OPTIONS == 0 {
+            0
+        } else {
+            2 + (number(&self.bytes(self.start + 96, 2)) & 0x7fff)
+        };
+        let (first, tables) = (96 + options, number(&self.bytes(self.start + 64, 8)));
         let original = self.bytes(self.start + first, usize::try_from(tables - first).unwrap());
         let whole = self.head_of(path).expect("the file cannot be read before anything was damaged");
         let zeros = vec![0; original.len()];
@@ -135,7 +134,9 @@ fn finds_a_files_first_byte() {
         std::fs::write(tree.join(name), noise.take(300_000).collect::<Vec<u8>>()).unwrap();
     }
     let disk = dir.path().join("root.squashfs");
-    Cmd::program("mksquashfs").args([&tree, &disk]).args(["-quiet", "-noappend"]).run().unwrap();
+    // As images have it: with options, which stand where the data would begin.
+    let options = ["-quiet", "-noappend", "-comp", "zstd", "-Xcompression-level", "3"];
+    Cmd::program("mksquashfs").args([&tree, &disk]).args(options).run().unwrap();
     let image = std::fs::read(&disk).unwrap();
     let wanted = &std::fs::read(tree.join("b")).unwrap()[..64];
     let place = image.windows(64).position(|window| window == wanted).unwrap() as u64;

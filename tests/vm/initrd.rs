@@ -1,46 +1,20 @@
-//! What the initrd does with disks that are not as they should be, and with a disk that is larger.
+//! What the initrd says of disks that are not as they should be, and the shell that it gives.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use habuild::formats::gpt::Table;
-use habuild::sys::cmd::{Cmd, Tool};
-use tempfile::TempDir;
+use habuild::sys::cmd::Cmd;
 
 use crate::bare::Bare;
+use crate::disk::Disk;
 use crate::turns::turn;
 
 /// As much of a partition's start as any of its formats needs to be known.
 const START: usize = 64 << 10;
 const VIRTIO: &str = "virtio-blk-pci";
 
-/// A raw copy of an image, to be changed.
-struct Disk {
-    path: PathBuf,
-    _dir: TempDir,
-}
-
 impl Disk {
-    fn of(image: &Path) -> Self {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let path = dir.path().join("disk.raw");
-        Cmd::new(Tool::QemuImg).args(["convert", "-O", "raw"]).arg(image).arg(&path).run().unwrap();
-        Self { path, _dir: dir }
-    }
-
-    fn file(&self) -> File {
-        File::options().read(true).write(true).open(&self.path).unwrap()
-    }
-
-    /// Where the partition of this name begins and ends, in bytes.
-    fn partition(&self, name: &str) -> (u64, u64) {
-        let file = self.file();
-        let table = Table::read(&mut &file, file.metadata().unwrap().len()).unwrap();
-        let partition = table.partitions.iter().find(|partition| partition.name == name).unwrap();
-        (partition.first_lba * 512, (partition.first_lba + partition.sectors) * 512)
-    }
-
     /// Writes `bytes` to the start of the partition of this name, and zeroes behind them.
     fn begin(&self, name: &str, bytes: &[u8]) {
         let mut start = vec![0; START];
