@@ -21,7 +21,7 @@ help:
 	@echo 'make image    bake the default image into out/harbor-node'
 	@echo 'make test     every test but the long boots (20 minutes on 2 cores)'
 	@echo 'make test-vm  every boot'
-	@echo 'make releases  every release booted twice, and the table of what was seen'
+	@echo 'make releases every release booted twice, and the table of what was seen'
 	@echo 'make lab      clusters in namespaces: real Ceph, databases, Redis, and two nodes of each'
 	@echo 'make check    what is quick: format, lints, documentation, pure tests'
 	@echo 'make bench    what a build costs, next to other tools; make bench-bundle: what a bundle does (root)'

@@ -65,6 +65,7 @@ fn finds_slow_jobs() {
         "[ ***  ] (2 of 3) Job a/start running (9s / no limit)",
         "[ ***  ] A start job is running for Wait for Network (1min 1s / 2min)",
         "[ ***  ] A stop job is running for Docker (22s / no limit)",
+        "[ ***  ] A stop job is running for Harbor, the container registry (1min 2s / 45min)",
     ];
     let slow = slow_jobs(&console.map(str::to_owned));
     assert_eq!(slow, [console[2], console[3]]);

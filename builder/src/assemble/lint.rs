@@ -191,7 +191,9 @@ fn boot_units(root: &Rootfs) -> Result<Vec<String>> {
     }
     for (path, package) in places::INITRD_RUNS {
         if !root.has(path)? {
-            found.push(format!("{path} of {package} is missing: the initrd checks /var and lets it grow with it"));
+            found.push(format!(
+                "{path} is missing, with which the initrd checks /var and lets it grow: package {package} has it"
+            ));
         }
     }
     Ok(found)

@@ -66,8 +66,8 @@ const FAULTS: [(&str, Fault, &str); 23] = [
     ("places", |root| write(root, "/boot/vmlinuz", ""), "/boot/vmlinuz would be hidden"),
     ("places", |root| set_mode(root, "/var", 0o700), "/var: its mode is 0700, not 0755"),
     ("boot-units", |root| root.remove("/etc/systemd/system/systemd-firstboot.service").unwrap(), "is not masked"),
-    ("boot-units", |root| root.remove("/sbin/resize2fs").unwrap(), "/sbin/resize2fs of e2fsprogs is missing"),
-    ("boot-units", |root| root.remove("/usr/bin/partx").unwrap(), "the initrd checks /var"),
+    ("boot-units", |root| root.remove("/sbin/resize2fs").unwrap(), "/sbin/resize2fs is missing"),
+    ("boot-units", |root| root.remove("/usr/bin/partx").unwrap(), "package util-linux has it"),
 ];
 
 fn set_mode(root: &Rootfs, path: &str, mode: u32) {

@@ -69,7 +69,7 @@ fn check(root: &Rootfs) -> Result<()> {
         return Ok(());
     }
     Err(Failure::new(Fault::Step, format!("the image is not fit to be booted by everyone:\n  {}", found.join("\n  ")))
-        .remedy("find the layer that puts it there; habuild check --list says what each lint holds")
+        .remedy("correct the layer that puts it there, or that lacks a package; habuild check --list says what each lint holds")
         .into())
 }
 

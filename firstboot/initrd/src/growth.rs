@@ -41,7 +41,8 @@ pub fn plan(table: &Table, number: u32, sectors: u64, sector: u64, first: &[u8])
     let last = sectors.checked_sub(1)?;
     let entries_sectors = (table.entries.len() as u64).div_ceil(sector);
     let backup_entries = last.checked_sub(entries_sectors)?;
-    let end = backup_entries / (BLOCK / sector).max(1) * (BLOCK / sector).max(1);
+    let unit = (BLOCK / sector).max(1);
+    let end = backup_entries / unit * unit;
     let grown = end.checked_sub(1)?.max(wanted.last);
     if grown >= backup_entries {
         return None;
