@@ -32,7 +32,7 @@ pub(crate) fn images() -> Option<Vec<PathBuf>> {
 
 /// What a machine does once Harbor is ready: it starts again, and the second time it is switched off.
 const AGAIN: &str = "[Service]
-ExecStart=/bin/sh -c 'until habuild-firstboot status >/dev/null; do sleep 1; done; \
+ExecStart=/bin/sh -c 'until habuild-firstboot status --wait >/dev/null; do sleep 1; done; \
 if test -e /var/lib/again; then systemctl poweroff; else touch /var/lib/again; systemctl reboot; fi'
 [Install]
 WantedBy=multi-user.target
