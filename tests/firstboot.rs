@@ -6,6 +6,10 @@
 
 #[path = "firstboot/cuts.rs"]
 mod cuts;
+#[path = "firstboot/machine.rs"]
+mod machine;
+#[path = "firstboot/refused.rs"]
+mod refused;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use contract::harbor::{COMPOSE_FILE, Defaults, Generation, Record, SCHEMA, Uses, Version, broken};
+use contract::harbor::{self, Baked, Defaults, Record, SCHEMA, Version, broken};
+use contract::schema::NodeConfig;
 use contract::strict::Mistake;
 use serde::de::DeserializeOwned;
 
-use crate::host::Host;
+use crate::host::{Host, journal};
 use crate::trouble::Trouble;
 
 /// The bundle's files, without its container images.
@@ -62,16 +63,23 @@ impl Bundle {
         Ok(Self { version: record.version, prepare, images: record.images, settings: record.settings })
     }
 
-    /// What its container images are for.
+    /// What this image cannot do for a node config, as far as its secrets are known: all of it goes to the journal.
     ///
     /// # Errors
-    /// The bundle has no compose file that can be read, and is of a version that brings one.
-    pub(crate) fn uses(&self, host: &Host) -> Result<Uses, Mistake> {
-        let compose = match self.version.generation() {
-            Some(Generation::Yml) => String::new(),
-            _ => Self::file(host, COMPOSE_FILE)?,
-        };
-        Uses::of(&self.version, compose.as_bytes())
+    /// The first of it.
+    pub(crate) fn fits(
+        &self,
+        host: &Host,
+        config: &NodeConfig,
+        secret: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(), Trouble> {
+        let file = |path: &str| Self::file(host, path);
+        let Self { version, images, settings, .. } = self;
+        let found = harbor::misfits(config, &Baked { version, images, settings, file: &file }, secret);
+        for mistake in found.iter().skip(1) {
+            journal::say(&mistake.to_string());
+        }
+        found.into_iter().next().map_or(Ok(()), |first| Err(first.into()))
     }
 
     /// A text file of the bundle, by its path there.

@@ -30,7 +30,8 @@ pub(crate) fn images() -> Option<Vec<PathBuf>> {
     Some(path("HABUILD_OLD_IMAGE").into_iter().chain([new]).collect())
 }
 
-/// What a machine does once Harbor is ready: it starts again, and the second time it is switched off.
+/// What a machine does once Harbor is ready: it starts again, and the second time it is switched off. (Left to itself, systemd says
+/// nothing of what it reaches in a boot without a delay.)
 const AGAIN: &str = "[Service]
 ExecStart=/bin/sh -c 'until habuild-firstboot status --wait >/dev/null; do sleep 1; done; \
 if test -e /var/lib/again; then systemctl poweroff; else touch /var/lib/again; systemctl reboot; fi'
@@ -45,7 +46,8 @@ pub(crate) fn table(images: &[PathBuf], runs: usize) -> String {
     let files = habuild::boot::trial("http://harbor.test", 80, "Trial-12345-of-the-bench");
     let unit = serde_json::Value::from(AGAIN);
     let again = format!(
-        "#cloud-config\n{files}  - {{path: /etc/systemd/system/again.service, content: {unit}}}\nruncmd:\n  \
+        "#cloud-config\n{files}  - {{path: /etc/systemd/system/again.service, content: {unit}}}\n  \
+         - {{path: /etc/systemd/system.conf.d/status.conf, content: \"[Manager]\\nShowStatus=yes\\n\"}}\nruncmd:\n  \
          - [systemctl, enable, --now, --no-block, again.service]\n"
     );
     fs::write(&user_data, again).unwrap();

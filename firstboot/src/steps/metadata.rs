@@ -9,7 +9,6 @@ use crate::bundle::Bundle;
 use crate::host::Host;
 use crate::located;
 use crate::trouble::Trouble;
-use contract::harbor;
 use contract::schema::{self, NodeConfig, Problem};
 
 /// What this node is to be.
@@ -77,8 +76,8 @@ pub(super) fn read(host: &Host, path: &Path) -> Result<Node, Trouble> {
         return Err(wrong(&later, path));
     }
     let bundle = Bundle::find(host)?;
-    harbor::limits(&config, &bundle.version)?;
-    harbor::has_images(&config, &bundle.uses(host)?, &bundle.images)?;
+    // Before anything is fetched or mounted.
+    bundle.fits(host, &config, &|key| config.literal(key))?;
     let warnings = warnings.iter().map(|problem| located(path, "", problem)).collect();
     Ok(Node { instance: instance(host)?, config, bundle, warnings })
 }

@@ -39,6 +39,8 @@ pub(super) fn check(
     bundle: &Bundle,
     share: &Expected,
 ) -> Result<Database, Trouble> {
+    // Now that the secrets are known: what a version cannot take must be said before the share's stamp says that the cluster is of it.
+    bundle.fits(host, config, &|key| secrets.get(key).map(|secret| secret.expose().to_owned()))?;
     let mut doubts = Vec::new();
     let used = match &config.database {
         Service::External(database) => {
@@ -86,8 +88,6 @@ fn check_database(
 ) -> Result<(DatabaseState, Connection), Trouble> {
     let named = bundle.version.as_str();
     let said = |what: String| format!("database {}:{}: {what}", database.host, database.port);
-    // Before a login that would say nothing of it.
-    harbor::check_database_password(&bundle.version, secrets.need("database.password")?)?;
     let mut connection = preflight::connect(host, database, secrets, Patience::default()).map_err(told)?;
     let mut state = preflight::inspect(&mut connection).map_err(told)?;
     // From 1.6 on core makes its tables itself.

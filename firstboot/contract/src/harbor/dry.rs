@@ -10,7 +10,7 @@ mod tests;
 use super::{
     ClusterSecrets, Compose, Defaults, Directories, Generation, HarborOption, Inputs, Version, limits, render, yml,
 };
-use crate::schema;
+use crate::schema::{self, NodeConfig};
 use crate::strict::Mistake;
 
 /// Renders for nodes that differ in what makes a difference to the files: http and https, database and Redis of the bundle's or
@@ -29,32 +29,42 @@ pub fn render_dry(
             Mistake::new(format!("a sample node config: {words}")).hint("this is a bug of habuild")
         })?;
         limits(&config, version)?;
-        let inputs = Inputs {
-            config: &config,
-            defaults,
-            version,
-            file,
-            // It is no secret: which characters a version can take is judged on the node.
-            secret: &|_| Some("sample".to_owned()),
-            cluster: ClusterSecrets {
-                secretkey: "sample0123456789",
-                private_key: "sample",
-                root_crt: "sample",
-                core_secret: "sample",
-                jobservice_secret: "sample",
-                csrf_key: "sample01234567890123456789012345",
-            },
-            reset: false,
-            directories: Directories { work: "/work", local: "/local", shared: "/shared" },
-            compose: Compose::V2,
-            prepared: None,
-        };
-        match version.generation() {
-            Some(Generation::Yml) => yml::render_dry(&inputs)?,
-            _ => render(&inputs).map(|_| ())?,
-        }
+        render_for(&config, version, defaults, file, &|_| None)?;
     }
     Ok(())
+}
+
+/// Renders dry for one node config. A word that every version takes stands for a secret that `secret` does not know.
+pub(super) fn render_for(
+    config: &NodeConfig,
+    version: &Version,
+    defaults: &Defaults,
+    file: &dyn Fn(&str) -> Result<String, Mistake>,
+    secret: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), Mistake> {
+    let inputs = Inputs {
+        config,
+        defaults,
+        version,
+        file,
+        secret: &|key| secret(key).or_else(|| Some("sample".to_owned())),
+        cluster: ClusterSecrets {
+            secretkey: "sample0123456789",
+            private_key: "sample",
+            root_crt: "sample",
+            core_secret: "sample",
+            jobservice_secret: "sample",
+            csrf_key: "sample01234567890123456789012345",
+        },
+        reset: false,
+        directories: Directories { work: "/work", local: "/local", shared: "/shared" },
+        compose: Compose::V2,
+        prepared: None,
+    };
+    match version.generation() {
+        Some(Generation::Yml) => yml::render_dry(&inputs),
+        _ => render(&inputs).map(|_| ()),
+    }
 }
 
 /// Node configs that every version can take.

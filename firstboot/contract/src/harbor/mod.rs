@@ -8,6 +8,7 @@ mod cfg;
 mod compose;
 mod defaults;
 mod dry;
+mod fit;
 mod health;
 mod images;
 mod members;
@@ -29,15 +30,16 @@ pub use cfg::must_reset;
 pub use compose::{Compose, container, start_order};
 pub use defaults::Defaults;
 pub use dry::render_dry;
+pub use fit::{Baked, misfits};
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, images, services};
 pub use members::{Member, When, members, settings_file, when};
 pub use options::{HarborOption, prepare_arguments};
-pub use passwords::{check_database_password, check_redis_password};
+use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
 pub use pools::pools;
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
-pub use uses::{Uses, has_images};
+pub use uses::Uses;
 pub use yml::{PrepareFile, Prepared, prepare_files};
 
 use crate::schema::{DatabaseKind, NodeConfig};
@@ -201,11 +203,8 @@ impl Rendered {
     }
 }
 
-/// What a version of Harbor cannot do for this node config, told before anything is fetched or mounted.
-///
-/// # Errors
-/// The key of the node config, and what this version has instead.
-pub fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+/// What a version of Harbor cannot do for this node config, whatever its bundle holds: the first of it.
+fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
     let (kind, name, word) = if version.numbers() < (1, 6, 0) {
         (DatabaseKind::Mysql, "MySQL", "mysql")
     } else {

@@ -12,7 +12,7 @@ use crate::strict::Mistake;
 ///
 /// # Errors
 /// What the password holds, and what to do.
-pub fn check_database_password(version: &Version, password: &str) -> Result<(), Mistake> {
+pub(super) fn check_database_password(version: &Version, password: &str) -> Result<(), Mistake> {
     let numbers = version.numbers();
     if numbers < (1, 6, 0) {
         return Ok(());
@@ -48,7 +48,7 @@ pub fn check_database_password(version: &Version, password: &str) -> Result<(), 
 ///
 /// # Errors
 /// What the password holds, and what to do.
-pub fn check_redis_password(version: &Version, password: &str) -> Result<(), Mistake> {
+pub(super) fn check_redis_password(version: &Version, password: &str) -> Result<(), Mistake> {
     let numbers = version.numbers();
     let refused = |what: &str| {
         let message = format!("redis.password: holds {what} at which Harbor {version} would cut or misread it");

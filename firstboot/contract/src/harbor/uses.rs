@@ -65,7 +65,7 @@ fn is(name: &str, image: &str) -> bool {
 ///
 /// # Errors
 /// The key of the node config, and that of the image spec.
-pub fn has_images(config: &NodeConfig, uses: &Uses, held: &[String]) -> Result<(), Mistake> {
+pub(super) fn has_images(config: &NodeConfig, uses: &Uses, held: &[String]) -> Result<(), Mistake> {
     let lacks = |key: &str, image: &str, hint: String| {
         Err(Mistake::new(format!("{key}: this image holds no container image {image}")).hint(hint))
     };

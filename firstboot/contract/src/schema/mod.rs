@@ -173,6 +173,15 @@ impl NodeConfig {
         }
     }
 
+    /// The secret of a key such as `database.password`, where it stands here and not in a store.
+    #[must_use]
+    pub fn literal(&self, key: &str) -> Option<String> {
+        self.secrets().into_iter().find(|(name, _)| name == key).and_then(|(_, value)| match value {
+            SecretValue::Literal(literal) => Some(literal.expose().to_owned()),
+            SecretValue::Reference(_) => None,
+        })
+    }
+
     /// Every secret with its dotted key path.
     #[must_use]
     pub fn secrets(&self) -> Vec<(String, &SecretValue)> {

@@ -1,0 +1,118 @@
+//! Whether an image can be what a node config wants, told before anything of it is done: on the desk by `habuild check`, and on
+//! the node before anything on the share says that it is of this version.
+
+use super::{COMPOSE_FILE, Defaults, Generation, Uses, Version, dry, limits, uses};
+use crate::schema::NodeConfig;
+use crate::strict::Mistake;
+
+/// What an image has of Harbor.
+#[derive(Clone, Copy)]
+pub struct Baked<'b> {
+    /// The bundle's version.
+    pub version: &'b Version,
+    /// The names with tags of the container images in Docker's store.
+    pub images: &'b [String],
+    /// What the image says of Harbor's settings where the node config says nothing.
+    pub settings: &'b Defaults,
+    /// A text file of the bundle, by its path there.
+    pub file: &'b dyn Fn(&str) -> Result<String, Mistake>,
+}
+
+impl std::fmt::Debug for Baked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Baked").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// What the image cannot do for a node config: of the version, of the images, and of the settings the first each. `secret` gives
+/// the secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
+#[must_use]
+pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> Option<String>) -> Vec<Mistake> {
+    let Baked { version, images, settings, file } = baked;
+    let compose = match version.generation() {
+        Some(Generation::Yml) => Ok(String::new()),
+        Some(Generation::Cfg) => file(COMPOSE_FILE),
+        // Of a version that is not known there is no more to be said.
+        None => return limits(config, version).err().into_iter().collect(),
+    };
+    let uses = compose.and_then(|compose| Uses::of(version, compose.as_bytes()));
+    let held = uses.and_then(|uses| uses::has_images(config, &uses, images));
+    let rendered = dry::render_for(config, version, settings, *file, secret);
+    [limits(config, version), held, rendered].into_iter().filter_map(Result::err).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    /// A bundle's `harbor.yml`, as short as it can be.
+    const YML: &str = "hostname: h
+external_url: u
+http:
+  port: 80
+harbor_admin_password: w
+database:
+  password: w
+data_volume: /data
+jobservice:
+  max_job_workers: 10
+# external_database:
+#   harbor:
+#     host: h
+#     port: p
+#     db_name: n
+#     username: u
+#     password: w
+#     ssl_mode: m
+# external_redis:
+#   host: h
+#   password: w
+#   registry_db_index: 1
+#   jobservice_db_index: 2
+#   trivy_db_index: 5
+";
+
+    /// What does not fit of a node config with this password of the database, and with `more` below `harbor`.
+    fn said(harbor: &str, kind: &str, more: &str, password: Option<&str>) -> Vec<String> {
+        let config = schema::parse(&format!(
+            "version: 1\ncluster: hub\nharbor: {{external_url: 'http://hub.example.com', admin_password: ref+file:///a{more}}}\n\
+             storage: {{local: {{path: /srv/share}}}}\nredis: {{host: redis, password: ref+file:///r}}\n\
+             database: {{kind: {kind}, host: db, user: harbor, password: ref+file:///p}}\n"
+        ))
+        .unwrap();
+        let baked = Baked {
+            version: &Version::parse(harbor).unwrap(),
+            images: &["goharbor/harbor-core:v2".to_owned()],
+            settings: &Defaults::default(),
+            file: &|_| Ok(YML.to_owned()),
+        };
+        let secret = |key: &str| password.filter(|_| key == "database.password").map(str::to_owned);
+        misfits(&config, &baked, &secret).into_iter().map(|mistake| mistake.message).collect()
+    }
+
+    #[test]
+    fn all_that_does_not_fit_is_said_at_once() {
+        assert_eq!(said("v2.14.1", "postgresql", "", None), Vec::<String>::new());
+        assert_eq!(
+            said("v2.14.1", "mysql", ", trivy: true, settings: {jobservice: {max_job_worker: 3}}", None),
+            [
+                "database.kind: Harbor v2.14.1 keeps its data in PostgreSQL only",
+                "harbor.trivy: this image holds no container image goharbor/trivy-adapter-photon",
+                "harbor.settings.jobservice.max_job_worker: Harbor v2.14.1 has no such setting",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_secret_counts_where_it_is_known() {
+        let blank = "database.password: holds a blank, at which Harbor v2.14.1 would cut or misread it";
+        assert_eq!(said("v2.14.1", "postgresql", "", Some("s3 cret")), [blank]);
+        assert_eq!(said("v2.14.1", "postgresql", "", Some("s3cret")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_version_that_is_not_known_is_all_that_is_said() {
+        assert_eq!(said("v1.0.0", "mysql", "", None), ["Harbor v1.0.0: is older than any that habuild knows"]);
+    }
+}
