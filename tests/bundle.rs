@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "bundle/checked.rs"]
+mod checked;
 #[path = "bundle/chosen.rs"]
 mod chosen;
 #[path = "bundle/hostile.rs"]

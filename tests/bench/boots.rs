@@ -30,8 +30,7 @@ pub(crate) fn images() -> Option<Vec<PathBuf>> {
     Some(path("HABUILD_OLD_IMAGE").into_iter().chain([new]).collect())
 }
 
-/// What a machine does once Harbor is ready: it starts again, and the second time it is switched off. (Left to itself, systemd says
-/// nothing of what it reaches in a boot without a delay.)
+/// What a machine does once Harbor is ready: it starts again, and the second time it is switched off.
 const AGAIN: &str = "[Service]
 ExecStart=/bin/sh -c 'until habuild-firstboot status --wait >/dev/null; do sleep 1; done; \
 if test -e /var/lib/again; then systemctl poweroff; else touch /var/lib/again; systemctl reboot; fi'
@@ -39,16 +38,36 @@ if test -e /var/lib/again; then systemctl poweroff; else touch /var/lib/again; s
 WantedBy=multi-user.target
 ";
 
+/// Says on the console what systemd says there in a first boot only: later its login prompt is there first, and systemd is silent.
+fn says(words: [&str; 2], after: &str) -> String {
+    let words = words.join(" ");
+    format!(
+        "[Unit]\nDefaultDependencies=no\nAfter={after}\n[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo {words} >/dev/console'\n\
+         [Install]\nWantedBy=multi-user.target\n"
+    )
+}
+
 /// Boots each of `images` twice under each firmware, `runs` times, in turn; the table of medians, the first image against the last.
 pub(crate) fn table(images: &[PathBuf], runs: usize) -> String {
     let dir = tempfile::tempdir().unwrap();
     let user_data = dir.path().join("user-data");
     let files = habuild::boot::trial("http://harbor.test", 80, "Trial-12345-of-the-bench");
-    let unit = serde_json::Value::from(AGAIN);
+    let [_, (_, docker), (_, multi_user), _] = EVENTS;
+    let units = [
+        ("again", AGAIN.to_owned()),
+        ("docker-says", says(docker, "docker.service")),
+        ("multi-user-says", says(multi_user, "multi-user.target")),
+    ];
+    let unit = |(name, text): &(&str, String)| {
+        format!(
+            "  - {{path: /etc/systemd/system/{name}.service, content: {}}}\n",
+            serde_json::Value::from(text.as_str())
+        )
+    };
     let again = format!(
-        "#cloud-config\n{files}  - {{path: /etc/systemd/system/again.service, content: {unit}}}\n  \
-         - {{path: /etc/systemd/system.conf.d/status.conf, content: \"[Manager]\\nShowStatus=yes\\n\"}}\nruncmd:\n  \
-         - [systemctl, enable, --now, --no-block, again.service]\n"
+        "#cloud-config\n{files}{}runcmd:\n  - [systemctl, enable, docker-says.service, multi-user-says.service]\n  \
+         - [systemctl, enable, --now, --no-block, again.service]\n",
+        units.iter().map(unit).collect::<String>()
     );
     fs::write(&user_data, again).unwrap();
     let mut table =

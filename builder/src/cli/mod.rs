@@ -63,6 +63,9 @@ enum Command {
     /// Inside the user namespace: look into a bundle
     #[command(name = bundle::COMMAND, hide = true)]
     BundleInside(bundle::BundleArgs),
+    /// Inside the user namespace: check against a bundle
+    #[command(name = check::COMMAND, hide = true)]
+    CheckInside(check::CheckArgs),
     /// Inside the user namespace: carry out a cache command
     #[command(name = cache::COMMAND, hide = true)]
     CacheInside(cache::CacheArgs),
@@ -195,7 +198,7 @@ fn run(cli: &Cli) -> Result<u8> {
         }
         Command::Check(args) => {
             events::listen(Mode::Plain, cli.verbose);
-            check::run(root, args)
+            check::outside(root, args)
         }
         Command::UserData(args) => {
             events::listen(Mode::Plain, cli.verbose);
@@ -205,6 +208,10 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Cache(args) => cache::outside(args),
         Command::Build => build::inside(),
         Command::BundleInside(args) => bundle::inside(args),
+        Command::CheckInside(args) => {
+            events::listen(Mode::Plain, cli.verbose);
+            check::inside(root, args)
+        }
         Command::CacheInside(args) => cache::inside(args),
     }
 }

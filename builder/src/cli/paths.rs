@@ -52,13 +52,16 @@ pub(super) fn cache(named: Option<&Path>) -> Result<PathBuf> {
     absolute(&path)
 }
 
-/// `path` from the root directory on. It is handed on as text: one that is none would become another.
+/// `path` from the root directory on.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path).with_context(|| format!("failed to resolve {}", path.display()))?;
-    if path.to_str().is_none() {
-        return Err(Failure::new(Fault::Usage, format!("the path {path:?} is not UTF-8"))
-            .remedy("name another")
-            .into());
-    }
+    text(&path)?;
     Ok(path)
+}
+
+/// `path` as it is handed on to habuild in the namespace: one that is no text would become another.
+pub(super) fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        Failure::new(Fault::Usage, format!("the path {path:?} is not UTF-8")).remedy("name another").into()
+    })
 }

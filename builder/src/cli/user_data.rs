@@ -20,7 +20,7 @@ pub(super) struct UserDataArgs {
 pub(super) fn run(args: &UserDataArgs) -> Result<u8> {
     let text = read_text(&args.file)?;
     let written = schema::user_data(&text);
-    let doubts = schema::parse(&text).map(|config| schema::warnings(&config));
+    let doubts = schema::parse(&text).map(|config| ((), schema::warnings(&config)));
     judged(&args.file, doubts)?;
     match written {
         Ok(written) => {

@@ -97,7 +97,7 @@ fn copied(path: &Path, to: String, mode: Option<u32>) -> Result<Step> {
 }
 
 /// The bundle: a file is hashed where it lies, a URL is believed until it is fetched.
-fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
+pub fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
     if harbor.bundle.contains("://") {
         let sha256 = harbor.sha256.context("a bundle from a URL without its digest")?;
         let from = BundleSource::Url(harbor.bundle.clone());
@@ -125,6 +125,18 @@ fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
         images: harbor.images.clone(),
         settings: harbor.settings.clone(),
     })
+}
+
+/// A bundle that no image spec names: all of it.
+pub fn bundle_file(path: &Path) -> Result<PlannedBundle> {
+    let wrong = |words: &str| Failure::new(Fault::Usage, format!("{}: {words}", path.display()));
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(wrong("is no file, and should be an offline installer").into()),
+        Err(error) => return Err(wrong("there is no such file").because(error).into()),
+    }
+    let (sha256, _) = Digest::of_file(path)?;
+    Ok(PlannedBundle::whole(sha256, BundleSource::File(path.into())))
 }
 
 /// Renders a template over explicit values; an unknown variable is the template's mistake.

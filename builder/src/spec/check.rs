@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use contract::schema;
+use contract::schema::{self, NodeConfig};
 
 use super::catalog::{check_layer, load_file};
+use super::image::ImageSpec;
 use super::source::{Source, placed};
 use super::user_data;
 use crate::report::{Problem, Report};
@@ -48,19 +49,42 @@ pub fn kind_of(path: &Path, text: &str) -> Kind {
     Kind::Unknown
 }
 
+/// What of a file a bundle has a say in.
+#[derive(Debug)]
+pub enum Checked {
+    /// An image, with the bundle that it names.
+    Image(Box<ImageSpec>),
+    /// A node config.
+    NodeConfig(Box<NodeConfig>),
+    /// A node config within user-data: its places are those of another text.
+    Delivered(Box<NodeConfig>),
+    /// Nothing.
+    Other,
+}
+
 /// Checks one file; the error is a [`Report`] of every problem in it.
-pub fn check_file(root: &Path, path: &Path) -> Result<()> {
+pub fn check_file(root: &Path, path: &Path) -> Result<Checked> {
     let whole = |mistake: Mistake| Report::from(placed(path, (0, 0), "", mistake));
     let bytes = Source::bytes(path).map_err(Report::from)?;
+    let delivered =
+        |config: Option<NodeConfig>| config.map_or(Checked::Other, |config| Checked::Delivered(config.into()));
     if user_data::is_packed(&bytes) {
-        return judged(path, user_data::check(&bytes));
+        return judged(path, user_data::check(&bytes)).map(delivered);
     }
     let text = Source::new(path, &bytes, &[]).map_err(Report::from)?.into_text();
     match kind_of(path, &text) {
-        Kind::Image => load_file(root, path, &[]).map(|_| ()),
-        Kind::Layer => check_layer(path),
-        Kind::NodeConfig => judged(path, schema::parse(&text).map(|config| schema::warnings(&config))),
-        Kind::UserData => judged(path, schema::check_user_data(&text).map(|found| found.warnings)),
+        Kind::Image => load_file(root, path, &[]).map(|catalog| Checked::Image(catalog.image.into())),
+        Kind::Layer => check_layer(path).map(|()| Checked::Other),
+        Kind::NodeConfig => {
+            let read = schema::parse(&text).map(|config| {
+                let doubts = schema::warnings(&config);
+                (config, doubts)
+            });
+            judged(path, read).map(|config| Checked::NodeConfig(config.into()))
+        }
+        Kind::UserData => {
+            judged(path, schema::check_user_data(&text).map(|found| (found.config, found.warnings))).map(delivered)
+        }
         Kind::Unknown => Err(whole(
             Mistake::new("is nothing that habuild knows")
                 .hint("check takes image specs, layer.toml files, node configs, and user-data that is #cloud-config or MIME parts"),
@@ -74,24 +98,20 @@ pub fn read_text(path: &Path) -> Result<String> {
     Ok(Source::read(path, &[]).map_err(Report::from)?.into_text())
 }
 
-/// What the node's own code says of a node config or of user-data: doubts, or problems.
-pub fn judged(path: &Path, found: Result<Vec<schema::Problem>, Vec<schema::Problem>>) -> Result<()> {
+/// What the node's own code read in a node config or in user-data, with its doubts, which are told; or its problems.
+pub fn judged<T>(path: &Path, found: Result<(T, Vec<schema::Problem>), Vec<schema::Problem>>) -> Result<T> {
     let placed = |problem: schema::Problem| {
         let schema::Problem { line, column, key, message, hint } = problem;
         Problem { file: path.into(), line, column, key, message, hint }
     };
     match found {
-        Ok(doubts) => {
+        Ok((read, doubts)) => {
             for doubt in doubts {
                 tracing::warn!("{}", placed(doubt));
             }
-            Ok(())
+            Ok(read)
         }
-        Err(found) => {
-            let mut report = Report::default();
-            found.into_iter().for_each(|problem| report.push(placed(problem)));
-            report.into_result().map_err(Into::into)
-        }
+        Err(found) => Err(Report { problems: found.into_iter().map(placed).collect() }.into()),
     }
 }
 

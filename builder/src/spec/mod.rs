@@ -20,7 +20,7 @@ mod url;
 mod user_data;
 
 pub use catalog::{Catalog, load};
-pub use check::{Kind, check_file, judged, kind_of, read_text};
+pub use check::{Checked, Kind, check_file, judged, kind_of, read_text};
 pub use contract::strict::Mistake;
 pub use image::ImageSpec;
 pub use layer::LayerSpec;

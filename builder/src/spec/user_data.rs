@@ -7,7 +7,7 @@
 
 use std::io::Read as _;
 
-use contract::schema::{self, UserData};
+use contract::schema::{self, NodeConfig, UserData};
 use contract::strict::{Mistake, Place, Problem};
 use flate2::read::GzDecoder;
 use mail_parser::{Encoding, HeaderName, MessageParser, MessagePart, MimeHeaders as _};
@@ -44,14 +44,14 @@ fn is_multipart(bytes: &[u8]) -> bool {
     starts("content-type: multipart/") || starts("mime-version:")
 }
 
-/// Doubts about user-data, or what is wrong with it.
-pub(super) fn check(bytes: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
+/// The node config that user-data delivers, if it does, and doubts about it; or what is wrong with it.
+pub(super) fn check(bytes: &[u8]) -> Result<(Option<NodeConfig>, Vec<Problem>), Vec<Problem>> {
     let text = if is_compressed(bytes) { inflated(bytes)? } else { bytes.to_vec() };
-    let mut doubts = if is_multipart(&text) { parts(&text)? } else { whole(&text)? };
+    let (config, mut doubts) = if is_multipart(&text) { parts(&text)? } else { whole(&text)? };
     // Clouds count what they are given.
     doubts.extend(schema::too_long(bytes.len()).map(|doubt| Problem::new(START, "", doubt)));
     doubts.sort();
-    Ok(doubts)
+    Ok((config, doubts))
 }
 
 const CONFIG: &[u8] = b"#cloud-config";
@@ -72,23 +72,24 @@ fn inflated(bytes: &[u8]) -> Result<Vec<u8>, Vec<Problem>> {
     Ok(text)
 }
 
-fn whole(text: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
+fn whole(text: &[u8]) -> Result<(Option<NodeConfig>, Vec<Problem>), Vec<Problem>> {
     let text = std::str::from_utf8(text).map_err(|_| refused(Mistake::new("is not UTF-8 text")))?;
     let found = schema::check_cloud_config(text)?;
     let missing = found.config.is_none().then(schema::no_node_config);
-    Ok(found.warnings.into_iter().chain(missing.map(|doubt| Problem::new(START, "", doubt))).collect())
+    let doubts = found.warnings.into_iter().chain(missing.map(|doubt| Problem::new(START, "", doubt))).collect();
+    Ok((found.config, doubts))
 }
 
 /// What the parts before this one have said.
 #[derive(Debug, Default)]
 struct Parts {
-    /// The number of the part that delivers the node config.
-    delivers: Option<usize>,
+    /// The number of the part that delivers the node config, and that.
+    delivers: Option<(usize, NodeConfig)>,
     doubts: Vec<Problem>,
     problems: Vec<Problem>,
 }
 
-fn parts(text: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
+fn parts(text: &[u8]) -> Result<(Option<NodeConfig>, Vec<Problem>), Vec<Problem>> {
     let message = MessageParser::default().parse(text);
     let parts: Vec<&MessagePart<'_>> =
         message.iter().flat_map(|message| &message.parts).filter(|part| !part.is_multipart()).collect();
@@ -114,7 +115,7 @@ fn parts(text: &[u8]) -> Result<Vec<Problem>, Vec<Problem>> {
     if delivers.is_none() {
         doubts.push(Problem::new(START, "", schema::no_node_config()));
     }
-    Ok(doubts)
+    Ok((delivers.map(|(_, config)| config), doubts))
 }
 
 impl Parts {
@@ -162,22 +163,22 @@ impl Parts {
             Ok(UserData { config, writes_files, merges, warnings }) => {
                 self.doubts.extend(warnings.into_iter().map(place));
                 let merges = merges || merge_header(part);
-                match self.delivers {
-                    Some(first) if writes_files && !merges => {
+                match &self.delivers {
+                    Some((first, _)) if writes_files && !merges => {
                         let mistake = Mistake::new(format!(
                             "part {number} has write_files too, which takes the place of that in part {first}"
                         ));
                         let hint = "write all files in one part, or add merge_how: 'dict(recurse_array)+list(append)'";
                         self.problems.push(Problem::new(header, "", mistake.hint(hint)));
                     }
-                    Some(first) if config.is_some() => {
+                    Some((first, _)) if config.is_some() => {
                         let message =
                             format!("part {number} writes {} a second time, after part {first}", schema::NODE_CONFIG);
                         self.problems.push(Problem::new(header, "", message));
                     }
                     _ => {}
                 }
-                self.delivers = self.delivers.or(config.map(|_| number));
+                self.delivers = self.delivers.take().or(config.map(|config| (number, config)));
             }
         }
     }
@@ -227,7 +228,7 @@ mod tests {
         assert!(is_packed(bytes));
         let list = |problems: Vec<Problem>| problems.iter().map(|problem| format!("{problem}\n")).collect::<String>();
         match check(bytes) {
-            Ok(doubts) => format!("fine\n{}", list(doubts)),
+            Ok((_, doubts)) => format!("fine\n{}", list(doubts)),
             Err(problems) => list(problems),
         }
     }

@@ -1,7 +1,8 @@
 //! What the bake finds out about a node's configuration: whether the bundle has the settings that the image gives defaults for,
 //! and whether its own files can be rendered.
 
-use contract::harbor::{self, Defaults, broken};
+use contract::harbor::{self, Baked, Defaults, broken};
+use contract::schema::NodeConfig;
 use contract::strict::Mistake;
 
 use super::{Bundle, REMEDY};
@@ -26,6 +27,15 @@ impl Bundle {
     pub fn render_dry(&self) -> anyhow::Result<()> {
         harbor::render_dry(&self.version, &self.settings, &|path| self.text(path))
             .map_err(|mistake| refused(mistake, Some(REMEDY)))
+    }
+
+    /// What an image with this bundle cannot do for a node config, as the node will judge it; of secrets in stores nothing is known here.
+    #[must_use]
+    pub fn misfits(&self, config: &NodeConfig) -> Vec<Mistake> {
+        let images: Vec<String> = self.images.iter().flat_map(|image| image.tags.clone()).collect();
+        let (version, settings, file) = (&self.version, &self.settings, |path: &str| self.text(path));
+        let baked = Baked { version, images: &images, settings, file: &file };
+        harbor::misfits(config, &baked, &|key| config.literal(key))
     }
 
     /// A text file of the bundle.

@@ -1,7 +1,9 @@
 //! Whether an image can be what a node config wants, told before anything of it is done: on the desk by `habuild check`, and on
 //! the node before anything on the share says that it is of this version.
 
-use super::{COMPOSE_FILE, Defaults, Generation, Uses, Version, dry, limits, uses};
+use super::{
+    COMPOSE_FILE, Defaults, Generation, Uses, Version, check_database_password, check_redis_password, dry, limits, uses,
+};
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
 
@@ -24,8 +26,8 @@ impl std::fmt::Debug for Baked<'_> {
     }
 }
 
-/// What the image cannot do for a node config: of the version, of the images, and of the settings the first each. `secret` gives
-/// the secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
+/// What the image cannot do for a node config: of the version, of the images, of the passwords and of the settings the first each.
+/// `secret` gives the secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
 #[must_use]
 pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> Option<String>) -> Vec<Mistake> {
     let Baked { version, images, settings, file } = baked;
@@ -38,7 +40,20 @@ pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> 
     let uses = compose.and_then(|compose| Uses::of(version, compose.as_bytes()));
     let held = uses.and_then(|uses| uses::has_images(config, &uses, images));
     let rendered = dry::render_for(config, version, settings, *file, secret);
-    [limits(config, version), held, rendered].into_iter().filter_map(Result::err).collect()
+    let database = config.database.external().and_then(|_| secret("database.password"));
+    let redis = config.redis.external().and_then(|_| secret("redis.password"));
+    let mut found = Vec::new();
+    for judged in [
+        limits(config, version),
+        held,
+        database.map_or(Ok(()), |password| check_database_password(version, &password)),
+        redis.map_or(Ok(()), |password| check_redis_password(version, &password)),
+        rendered,
+    ] {
+        // Rendering looks at the passwords too.
+        found.extend(judged.err().filter(|mistake| !found.contains(mistake)));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -109,6 +124,8 @@ jobservice:
         let blank = "database.password: holds a blank, at which Harbor v2.14.1 would cut or misread it";
         assert_eq!(said("v2.14.1", "postgresql", "", Some("s3 cret")), [blank]);
         assert_eq!(said("v2.14.1", "postgresql", "", Some("s3cret")), Vec::<String>::new());
+        let both = said("v2.14.1", "postgresql", ", settings: {jobservice: {max_job_worker: 3}}", Some("s3 cret"));
+        assert_eq!((both.len(), both[0].as_str()), (2, blank), "{both:?}");
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! A bundle, with what an image makes of it, that files are checked against.
+
+use std::path::Path;
+
+use anyhow::Result;
+use contract::harbor::Version;
+use contract::schema::NodeConfig;
+
+use crate::bake::bundle::{self, Bundle};
+use crate::bake::packages::Packages;
+use crate::bake::store::Store;
+use crate::plan::inputs;
+use crate::plan::layer::PlannedBundle;
+use crate::report::{Failure, Fault, Problem, Report};
+use crate::spec::image::{Harbor, ImageSpec};
+use crate::spec::{self, Checked, Override};
+
+/// What files are checked against.
+pub(super) struct Against {
+    /// As the cache has it.
+    whole: Bundle,
+    /// As the image that was named has it; without one it is whole.
+    baked: Bundle,
+}
+
+impl Against {
+    /// The bundle `file`, or that of the image spec `image`, in which `file` takes its bundle's place.
+    pub(super) fn open(root: &Path, cache: &Path, file: Option<&Path>, image: Option<&str>) -> Result<Self> {
+        let planned = match image {
+            Some(image) => of_image(root, image, file)?,
+            None => inputs::bundle_file(file.unwrap_or(Path::new("")))?,
+        };
+        let (store, packages) = (Store::open(cache)?, Packages::open(cache)?);
+        let _in_use = store.in_use()?;
+        let (whole, _) = bundle::take(&planned, &store, &packages, false)?;
+        let baked = whole.clone().only(&planned.images)?.with_settings(&planned.settings)?;
+        baked.render_dry()?;
+        Ok(Self { whole, baked })
+    }
+
+    pub(super) fn version(&self) -> &Version {
+        &self.whole.version
+    }
+
+    /// What the bundle says of a file.
+    pub(super) fn judge(&self, file: &Path, checked: &Checked) -> Result<()> {
+        match checked {
+            Checked::NodeConfig(config) => self.judge_node(file, config, true),
+            Checked::Delivered(config) => self.judge_node(file, config, false),
+            Checked::Image(image) => self.judge_image(file, image),
+            Checked::Other => Ok(()),
+        }
+    }
+
+    fn judge_node(&self, file: &Path, config: &NodeConfig, in_file: bool) -> Result<()> {
+        let problem = |mistake: contract::strict::Mistake| {
+            // It begins with the key, where it is about one.
+            let (key, message) = match mistake.message.split_once(": ") {
+                Some((key, message)) if !key.contains(' ') => (key.to_owned(), message.to_owned()),
+                _ => (String::new(), mistake.message),
+            };
+            let place = if in_file && !key.is_empty() { config.place(&key) } else { Default::default() };
+            Problem { file: file.into(), line: place.line, column: place.column, key, message, hint: mistake.hint }
+        };
+        let problems: Vec<Problem> = self.baked.misfits(config).into_iter().map(problem).collect();
+        Report { problems }.into_result().map_err(Into::into)
+    }
+
+    /// An image spec's own choice of options and its settings, in this bundle.
+    fn judge_image(&self, file: &Path, image: &ImageSpec) -> Result<()> {
+        let Some(Harbor { images, settings, .. }) = &image.harbor else { return Ok(()) };
+        let baked = self.whole.clone().only(images).and_then(|bundle| bundle.with_settings(settings));
+        match baked {
+            Ok(_) => Ok(()),
+            Err(error) => match error.downcast::<Failure>() {
+                Ok(Failure { message, remedy: hint, .. }) => {
+                    let problem = Problem { file: file.into(), line: 0, column: 0, key: String::new(), message, hint };
+                    Err(Report { problems: vec![problem] }.into())
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+fn of_image(root: &Path, image: &str, file: Option<&Path>) -> Result<PlannedBundle> {
+    let mut overrides = Vec::new();
+    if let Some(file) = file {
+        let file = std::path::absolute(file)?;
+        let value = serde_json::Value::from(file.display().to_string()).to_string();
+        overrides.push(Override { key: "harbor.bundle".into(), value, given: "--bundle".into() });
+    }
+    let catalog = spec::load(root, image, &overrides)?;
+    let harbor = catalog.image.harbor.as_ref().ok_or_else(|| {
+        Failure::new(Fault::Usage, format!("image {image} has no Harbor bundle to check against"))
+            .remedy("name one with --bundle FILE, or by harbor.bundle in the image spec")
+    })?;
+    inputs::bundle(harbor, root)
+}
