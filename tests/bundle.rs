@@ -16,6 +16,8 @@ mod make;
 mod refused;
 #[path = "bundle/store.rs"]
 mod store;
+#[path = "bundle/versions.rs"]
+mod versions;
 
 use std::path::Path;
 

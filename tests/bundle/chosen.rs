@@ -85,8 +85,8 @@ fn a_bundle_that_a_node_could_not_configure_is_refused() {
         assert!(error.to_string().starts_with(expected), "{error}");
         assert_eq!(fault_of(&error), Fault::Input);
     };
-    refused(yml(&[]), "harbor.yml.tmpl of the bundle: has no data_volume, which a node sets");
+    refused(yml(&[]), "bundle harbor.tgz: harbor.yml.tmpl: has no data_volume, which a node sets");
     let image = Image::new("vmware/app:v1", &[&Tar::new().file("x", "x").finish()]);
     let first = unpack(&make::bundle("v1.1.2", &["vmware/app:v1"], &save(std::slice::from_ref(&image)))).unwrap();
-    refused(first, "common/templates/ui/app.conf of the bundle: ");
+    refused(first, "bundle harbor.tgz: common/templates/ui/app.conf: ");
 }

@@ -19,13 +19,18 @@ const MOST_HELD: u64 = 128 << 20;
 /// What holding one costs beside its bytes.
 const HELD: u64 = 64;
 
-/// What is wrong with an archive: a fragment that names the part of it.
+/// What is wrong with an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bad(pub(super) String);
+pub(super) struct Bad {
+    /// A fragment that names the part of it.
+    pub(super) words: String,
+    /// What helps, unless it is what helps against damage: to fetch it again.
+    pub(super) remedy: Option<&'static str>,
+}
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
@@ -45,13 +50,18 @@ impl Bad {
                 _ => said.push(c),
             }
         }
-        Self(said)
+        Self { words: said, remedy: None }
     }
 }
 
 /// An error that says what is wrong with an archive.
 pub(super) fn bad(words: impl AsRef<str>) -> anyhow::Error {
     Bad::new(words.as_ref()).into()
+}
+
+/// The same of an archive that is whole, and not the right one.
+pub(super) fn wrong(words: impl AsRef<str>, remedy: &'static str) -> anyhow::Error {
+    Bad { remedy: Some(remedy), ..Bad::new(words.as_ref()) }.into()
 }
 
 /// The same for a reader, whose errors have another type.

@@ -14,7 +14,7 @@ use crate::bake::bundle::{self, Bundle};
 use crate::bake::docker::{self, Image};
 use crate::bake::packages::Packages;
 use crate::bake::store::Store;
-use crate::plan::layer::{BundleSource, PlannedBundle};
+use crate::plan::inputs;
 use crate::report::{self, Failure, Fault};
 use crate::spec::image::Chosen;
 use crate::sys::digest::Digest;
@@ -52,16 +52,10 @@ pub(super) fn outside(args: &BundleArgs) -> Result<u8> {
 /// Looks into the bundle and says what it found.
 pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     let cache = paths::cache(args.cache.as_deref())?;
-    let wrong = |words: &str| Failure::new(Fault::Usage, format!("{}: {words}", args.file.display()));
-    match std::fs::metadata(&args.file) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(wrong("is no file, and should be an offline installer").into()),
-        Err(error) => return Err(wrong("there is no such file").because(error).into()),
-    }
+    let (planned, length) = inputs::bundle_file(&args.file)?;
     let (store, packages) = (Store::open(&cache)?, Packages::open(&cache)?);
     let _in_use = store.in_use()?;
-    let (sha256, length) = Digest::of_file(&args.file)?;
-    let planned = PlannedBundle::whole(sha256, BundleSource::File(args.file.clone()));
+    let sha256 = planned.sha256;
     let (bundle, _) = bundle::take(&planned, &store, &packages, true)?;
     bundle.render_dry()?;
     let services = services(&bundle)?;
@@ -75,14 +69,21 @@ pub(super) fn inside(args: &BundleArgs) -> Result<u8> {
     say(format_args!("sha256 {sha256}"));
     say(format_args!("\nservices"));
     for service in &services {
-        let image = service.image.as_deref().unwrap_or("(none)");
-        say(format_args!("  {:<16} {image:<56} {}", service.name, in_words(service.when)));
+        let (image, when) = match &service.image {
+            Some(image) => (image.as_str(), in_words(service.when)),
+            None => ("-", "cannot run: the bundle has no image for it"),
+        };
+        say(format_args!("  {:<16} {image:<56} {when}", service.name));
     }
     say(format_args!("\ncontainer images, their layers from the bottom up"));
     for image in &bundle.images {
         let names = if image.tags.is_empty() { "(no name)".to_owned() } else { image.tags.join(", ") };
-        let never = if baked.contains(image) { "" } else { "  never baked" };
-        say(format_args!("  {names:<44} {}  {:>9}{never}", image.id.short(), report::size(size_of(&bundle, image))));
+        let needed = match when_needed(&services, image) {
+            _ if !baked.contains(image) => "  never baked".to_owned(),
+            Some(when) if when != When::Always => format!("  {}", in_words(when)),
+            _ => String::new(),
+        };
+        say(format_args!("  {names:<44} {}  {:>9}{needed}", image.id.short(), report::size(size_of(&bundle, image))));
         for diff_id in &image.layers {
             let size = bundle.layers.get(diff_id).map_or(0, |layer| layer.size);
             say(format_args!("  {:<44} {}  {:>9}", "", diff_id.short(), report::size(size)));
@@ -107,13 +108,11 @@ struct Service {
 /// The services: of the compose file that the bundle brings, or of those that its `prepare` makes one of.
 fn services(bundle: &Bundle) -> Result<Vec<Service>> {
     if bundle.generation == Generation::Yml {
-        let tags: Vec<&String> = bundle.images.iter().flat_map(|image| &image.tags).collect();
-        let tagged = |image: &str| tags.iter().find(|tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image));
         let members = harbor::members(&bundle.version).into_iter();
         return Ok(members
             .map(|member| Service {
                 name: member.service.to_owned(),
-                image: tagged(member.image).map(ToString::to_string),
+                image: bundle.tags_of(member.image).next().map(str::to_owned),
                 when: member.when,
             })
             .collect());
@@ -124,7 +123,24 @@ fn services(bundle: &Bundle) -> Result<Vec<Service>> {
     Ok(services.into_iter().map(of).collect())
 }
 
-/// When a service runs, as people and programs are told.
+/// When the service runs that an image is for, if it is for one.
+fn when_needed(services: &[Service], image: &Image) -> Option<When> {
+    let of = |service: &&Service| service.image.as_ref().is_some_and(|name| image.tags.contains(name));
+    services.iter().find(of).map(|service| service.when)
+}
+
+/// When a service runs, as programs are told.
+fn in_a_word(when: When) -> &'static str {
+    match when {
+        When::Always => "always",
+        When::Bundled => "bundled",
+        When::Prepare => "prepare",
+        When::Option(option) => option.name(),
+        When::Never => "never",
+    }
+}
+
+/// When a service runs, as people are told.
 fn in_words(when: When) -> &'static str {
     match when {
         When::Always => "always",
@@ -151,6 +167,7 @@ fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &[Service], b
             "names": image.tags,
             "size": size_of(bundle, image),
             "baked": baked.contains(image),
+            "when": when_needed(services, image).map(in_a_word),
             "layers": layers.collect::<Vec<_>>(),
         })
     };
@@ -160,9 +177,10 @@ fn as_json(bundle: &Bundle, sha256: Digest, length: u64, services: &[Service], b
         "generation": bundle.generation,
         "sha256": sha256,
         "size": length,
+        "warnings": bundle.doubts(),
         "services": services
             .iter()
-            .map(|service| json!({ "name": service.name, "image": service.image, "runs": in_words(service.when) }))
+            .map(|service| json!({ "name": service.name, "image": service.image, "when": in_a_word(service.when) }))
             .collect::<Vec<_>>(),
         "images": images,
     })

@@ -207,7 +207,10 @@ fn run(cli: &Cli) -> Result<u8> {
         Command::Bundle(args) => bundle::outside(args),
         Command::Cache(args) => cache::outside(args),
         Command::Build => build::inside(),
-        Command::BundleInside(args) => bundle::inside(args),
+        Command::BundleInside(args) => {
+            events::listen(Mode::Plain, cli.verbose);
+            bundle::inside(args)
+        }
         Command::CheckInside(args) => {
             events::listen(Mode::Plain, cli.verbose);
             check::inside(root, args)

@@ -127,16 +127,16 @@ pub fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
     })
 }
 
-/// A bundle that no image spec names: all of it.
-pub fn bundle_file(path: &Path) -> Result<PlannedBundle> {
+/// A bundle that no image spec names: all of it; and its length in bytes.
+pub fn bundle_file(path: &Path) -> Result<(PlannedBundle, u64)> {
     let wrong = |words: &str| Failure::new(Fault::Usage, format!("{}: {words}", path.display()));
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
         Ok(_) => return Err(wrong("is no file, and should be an offline installer").into()),
         Err(error) => return Err(wrong("there is no such file").because(error).into()),
     }
-    let (sha256, _) = Digest::of_file(path)?;
-    Ok(PlannedBundle::whole(sha256, BundleSource::File(path.into())))
+    let (sha256, length) = Digest::of_file(path)?;
+    Ok((PlannedBundle::whole(sha256, BundleSource::File(path.into())), length))
 }
 
 /// Renders a template over explicit values; an unknown variable is the template's mistake.

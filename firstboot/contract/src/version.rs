@@ -23,6 +23,16 @@ pub struct Version {
 }
 
 impl Version {
+    /// The newest whose files were looked at: a tag of goharbor/harbor.
+    pub const NEWEST_KNOWN: &str = "v2.15.2";
+
+    /// Whether it is of a later minor version than [`Version::NEWEST_KNOWN`].
+    #[must_use]
+    pub fn is_newer_than_known(&self) -> bool {
+        let minor = |version: &Self| (version.numbers.0, version.numbers.1);
+        Self::parse(Self::NEWEST_KNOWN).is_some_and(|newest| minor(self) > minor(&newest))
+    }
+
     /// The version in the name of an image archive, `harbor.VERSION.tar.gz`.
     #[must_use]
     pub fn of_archive(name: &str) -> Option<Self> {
@@ -91,6 +101,15 @@ impl fmt::Display for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_that_nobody_looked_at() {
+        for (version, newer) in
+            [("v2.15.2", false), ("v2.15.9", false), ("v1.10.19", false), ("v2.16.0", true), ("v3.0.0-rc1", true)]
+        {
+            assert_eq!(Version::parse(version).unwrap().is_newer_than_known(), newer, "{version}");
+        }
+    }
 
     #[test]
     fn versions_and_generations() {

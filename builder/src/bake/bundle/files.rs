@@ -10,18 +10,18 @@ use std::path::{Component, Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use contract::harbor::{self, COMPOSE_FILE, Generation, Version, When};
+use contract::harbor::{COMPOSE_FILE, Generation, Version};
 use flate2::bufread::MultiGzDecoder;
 
+use super::complete::{check_compose, check_members};
+use super::{OFFLINE, RELEASED, TOP};
 use crate::bake::ahead::read_ahead;
 use crate::bake::docker::{self, Archive, Images};
-use crate::bake::foreign::{Filled, Put, bad, inside, linkable, reading, shown};
+use crate::bake::foreign::{Filled, Put, bad, inside, linkable, reading, shown, wrong};
 use crate::bake::pack;
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::Digest;
 
-/// The directory that every bundle has at its top.
-const TOP: &str = "harbor";
 /// No compose file is longer; it is held in memory.
 const LONGEST_COMPOSE: u64 = 1 << 20;
 
@@ -55,7 +55,7 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
             None => files.put(&entry, &path, &mut tar)?,
             Some(name) => {
                 if let Some((first, ..)) = &archive {
-                    return Err(bad(format!("it has two image archives: {TOP}/{first} and {TOP}/{name}")));
+                    return Err(wrong(format!("it has two image archives: {TOP}/{first} and {TOP}/{name}"), RELEASED));
                 }
                 let (version, generation) = version(&name)?;
                 let what = format!("its image archive {TOP}/{name}");
@@ -74,9 +74,8 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
     }
     files.settle()?;
     let archive = archive.ok_or_else(|| {
-        bad(format!(
-            "it has no image archive {TOP}/harbor.VERSION.tar.gz: is it the online installer? The offline one has it"
-        ))
+        let words = format!("it has no image archive {TOP}/harbor.VERSION.tar.gz: is it the online installer?");
+        wrong(words, OFFLINE)
     })?;
     let (_, version, generation, archive) = archive;
     match generation {
@@ -84,41 +83,6 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
         Generation::Yml => check_members(&version, to, &archive)?,
     }
     Ok(Contents { version, generation, archive })
-}
-
-/// Harbor up to 1.7 brings its compose file: every image that it names must be there.
-fn check_compose(compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
-    let compose = compose.ok_or_else(|| bad(format!("it has no {TOP}/{COMPOSE_FILE}")))?;
-    let named =
-        harbor::images(compose).map_err(|words| bad(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})")))?;
-    let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
-    lacks(&format!("{TOP}/{COMPOSE_FILE} names"), named.iter().filter(|name| !holds(name)).map(String::as_str))
-}
-
-/// Harbor from 1.8 on has its compose file written on the node, by an image of the bundle's.
-fn check_members(version: &Version, to: &Path, archive: &Archive) -> Result<()> {
-    let file = harbor::settings_file(version);
-    if !to.join(file).is_file() {
-        return Err(bad(format!("it has no {TOP}/{file}")));
-    }
-    let holds = |image: &str| {
-        let tags = archive.images.iter().flat_map(|image| &image.tags);
-        tags.into_iter().any(|tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image))
-    };
-    let members = harbor::members(version);
-    let needed = members.iter().filter(|member| !matches!(member.when, When::Option(_) | When::Never));
-    lacks(&format!("Harbor {version} needs"), needed.map(|member| member.image).filter(|image| !holds(image)))
-}
-
-/// Refuses an archive that `whoever` needs the images `missing` of.
-fn lacks<'m>(whoever: &str, missing: impl Iterator<Item = &'m str>) -> Result<()> {
-    let missing: Vec<&str> = missing.collect();
-    let Some(first) = missing.first() else { return Ok(()) };
-    let others = match missing.len() {
-        1 => String::new(),
-        n => format!(" (and {} more)", n - 1),
-    };
-    Err(bad(format!("{whoever} image {first}{others}, which its image archive lacks")))
 }
 
 /// The name of the entry that holds the container images, if this is it.
@@ -130,11 +94,12 @@ fn image_archive(path: &Path, entry: &Entry) -> Option<String> {
 }
 
 fn version(name: &str) -> Result<(Version, Generation)> {
-    let version = Version::of_archive(name)
-        .ok_or_else(|| bad(format!("its version cannot be read: {TOP}/{name} is not called harbor.vX.Y.Z.tar.gz")))?;
+    let version = Version::of_archive(name).ok_or_else(|| {
+        wrong(format!("its version cannot be read: {TOP}/{name} is not called harbor.vX.Y.Z.tar.gz"), RELEASED)
+    })?;
     match version.generation() {
         Some(generation) => Ok((version, generation)),
-        None => Err(bad(format!("it is Harbor {version}: the oldest that habuild knows is 1.1"))),
+        None => Err(wrong(format!("it is Harbor {version}"), "use Harbor 1.1 or later: habuild knows none before")),
     }
 }
 
@@ -168,7 +133,7 @@ impl Files<'_> {
             Ok(below) => Ok(below.into()),
             // `tar -C … .` begins so.
             Err(_) if path.as_os_str().is_empty() && entry.kind == Kind::Directory => Ok(PathBuf::new()),
-            Err(_) => Err(bad(format!("{} does not lie in its top directory {TOP}/", shown(&entry.name)))),
+            Err(_) => Err(wrong(format!("{} does not lie in its top directory {TOP}/", shown(&entry.name)), OFFLINE)),
         }
     }
 

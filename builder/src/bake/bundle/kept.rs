@@ -29,6 +29,8 @@ const RECORD: &str = "bundle.json";
 /// A bundle in the cache.
 #[derive(Debug, Clone)]
 pub struct Bundle {
+    /// What people know it as: a path or a URL.
+    pub called: String,
     /// Harbor's version.
     pub version: Version,
     /// How this version is configured.
@@ -80,7 +82,7 @@ impl Bundles {
     }
 
     /// The bundle of that digest, if it is here with every layer; its use is noted.
-    pub(super) fn find(&self, sha256: Digest) -> Result<Option<Bundle>> {
+    pub(super) fn find(&self, sha256: Digest, called: &str) -> Result<Option<Bundle>> {
         let at = self.root.join(key(sha256).to_string());
         let Some(kept) = self.read(&at)?.filter(|kept| kept.sha256 == sha256) else { return Ok(None) };
         // One whose compose file is gone has lost its files.
@@ -90,7 +92,8 @@ impl Bundles {
         let Some(layers) = self.layers_of(&kept.images)? else { return Ok(None) };
         file::touch(&at.join(RECORD))?;
         let Kept { version, generation, images, .. } = kept;
-        Ok(Some(Bundle { version, generation, images, layers, files: at.join(FILES), settings: Defaults::default() }))
+        let (called, files, settings) = (called.to_owned(), at.join(FILES), Defaults::default());
+        Ok(Some(Bundle { called, version, generation, images, layers, files, settings }))
     }
 
     fn layers_of(&self, images: &[Image]) -> Result<Option<BTreeMap<Digest, StoredLayer>>> {
@@ -105,7 +108,7 @@ impl Bundles {
     }
 
     /// Keeps what was unpacked into `directory`.
-    pub(super) fn keep(&self, sha256: Digest, contents: Contents, directory: &Path) -> Result<Bundle> {
+    pub(super) fn keep(&self, sha256: Digest, called: &str, contents: Contents, directory: &Path) -> Result<Bundle> {
         let Contents { version, generation, archive: Archive { images, layers, names } } = contents;
         let kept =
             Kept { sha256, boot: boot_of_host()?, builder: BUILDER.to_owned(), version, generation, images, names };
@@ -115,7 +118,8 @@ impl Bundles {
         file::remove(&at)?;
         file::rename(directory, &at)?;
         let Kept { version, generation, images, .. } = kept;
-        Ok(Bundle { version, generation, images, layers, files: at.join(FILES), settings: Defaults::default() })
+        let (called, files, settings) = (called.to_owned(), at.join(FILES), Defaults::default());
+        Ok(Bundle { called, version, generation, images, layers, files, settings })
     }
 
     /// What names meant in the archives of all bundles here.

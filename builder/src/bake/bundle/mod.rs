@@ -4,6 +4,7 @@
 //! Invariant: memory does not grow with the bundle's length; a bundle that is refused is named, with what is wrong.
 
 mod chosen;
+mod complete;
 mod files;
 mod kept;
 mod settings;
@@ -41,23 +42,40 @@ pub const RECORD: &str = "/usr/share/habuild/bundle.json";
 /// What the image says of the container images in Docker's store.
 pub const IMAGES: &str = "/usr/share/habuild/images.json";
 
-const REMEDY: &str = "fetch the offline installer again, and compare its digest";
+/// The directory that every bundle has at its top.
+const TOP: &str = "harbor";
 
-/// The planned bundle, unpacked in the cache; and whether it was there already.
+/// Against damage.
+const AGAIN: &str = "fetch the offline installer again, and compare its digest";
+/// Against another file than the one that is meant.
+const OFFLINE: &str = "give Harbor's offline installer: harbor-offline-installer-vX.Y.Z.tgz";
+/// Against one that somebody has changed, or one that is newer than habuild.
+const RELEASED: &str = "use the offline installer as it was released; if it is that, this habuild is too old for it";
+
+/// The planned bundle, unpacked in the cache; and whether it was there already. What is doubtful about it is told.
 pub fn take(bundle: &PlannedBundle, store: &Store, packages: &Packages, offline: bool) -> Result<(Bundle, bool)> {
+    let (taken, cached) = find_or_unpack(bundle, store, packages, offline)?;
+    for doubt in taken.doubts() {
+        tracing::warn!("bundle {}: {doubt}", taken.called);
+    }
+    Ok((taken, cached))
+}
+
+fn find_or_unpack(bundle: &PlannedBundle, store: &Store, packages: &Packages, offline: bool) -> Result<(Bundle, bool)> {
+    let called = match &bundle.from {
+        BundleSource::File(path) => path.display().to_string(),
+        BundleSource::Url(url) => url.clone(),
+    };
     let bundles = Bundles::open(store)?;
     let _lock = bundles.lock(bundle.sha256)?;
-    if let Some(found) = bundles.find(bundle.sha256)? {
+    if let Some(found) = bundles.find(bundle.sha256, &called)? {
         return Ok((found, true));
     }
-    let unpacked = match &bundle.from {
-        BundleSource::File(path) => unpack(path, &path.display().to_string(), bundle.sha256, store),
-        BundleSource::Url(url) => {
-            let path = pinned::fetch(packages, url, bundle.sha256, offline)?;
-            unpack(&path, url, bundle.sha256, store)
-        }
+    let path = match &bundle.from {
+        BundleSource::File(path) => path.clone(),
+        BundleSource::Url(url) => pinned::fetch(packages, url, bundle.sha256, offline)?,
     };
-    Ok((unpacked?, false))
+    Ok((unpack(&path, &called, bundle.sha256, store)?, false))
 }
 
 /// Unpacks the bundle in the file `path`, which people know as `called`, into the cache of `store`.
@@ -81,9 +99,9 @@ fn unpack_once(
     known: &BTreeMap<String, Digest>,
 ) -> Result<Bundle> {
     let refused = |words: &str| Failure::new(Fault::Input, format!("bundle {called}: {words}"));
-    let file = File::open(path).map_err(|error| refused("cannot be read").because(error))?;
-    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(refused("the file is empty").remedy(REMEDY).into());
+    let mut file = File::open(path).map_err(|error| refused("cannot be read").because(error))?;
+    if let Some((words, remedy)) = complete::no_bundle(&mut file)? {
+        return Err(refused(words).remedy(remedy).into());
     }
     let scratch = store.scratch()?;
     let (directory, incoming) = (scratch.directory("bundle")?, scratch.directory("incoming")?);
@@ -98,7 +116,7 @@ fn unpack_once(
         Ok::<_, anyhow::Error>((unpacked, source))
     })?;
     let contents = unpacked.map_err(|error| match error.chain().find_map(|cause| cause.downcast_ref::<Bad>()) {
-        Some(Bad(words)) => refused(words).remedy(REMEDY).into(),
+        Some(Bad { words, remedy }) => refused(words).remedy(remedy.unwrap_or(AGAIN)).into(),
         None => error.context(format!("failed to unpack bundle {called}")),
     })?;
     let mut source = source.into_inner();
@@ -107,7 +125,7 @@ fn unpack_once(
     if digest != sha256 {
         return Err(refused("changed since it was planned").remedy("run the build again").into());
     }
-    Bundles::open(store)?.keep(sha256, contents, &directory)
+    Bundles::open(store)?.keep(sha256, called, contents, &directory)
 }
 
 /// Puts the files of `bundle`, and what the node must know of it, into the root of a layer.

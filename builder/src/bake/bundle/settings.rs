@@ -1,11 +1,11 @@
 //! What the bake finds out about a node's configuration: whether the bundle has the settings that the image gives defaults for,
 //! and whether its own files can be rendered.
 
-use contract::harbor::{self, Baked, Defaults, broken};
+use contract::harbor::{self, Baked, Defaults, Generation, Member, Version, When, broken};
 use contract::schema::NodeConfig;
 use contract::strict::Mistake;
 
-use super::{Bundle, REMEDY};
+use super::{Bundle, RELEASED};
 use crate::report::{Failure, Fault};
 use crate::sys::file;
 
@@ -15,7 +15,13 @@ impl Bundle {
     /// # Errors
     /// It has no such setting.
     pub fn with_settings(mut self, settings: &Defaults) -> anyhow::Result<Self> {
-        settings.check(&self.version, &|path| self.text(path)).map_err(|mistake| refused(mistake, None))?;
+        settings.check(&self.version, &|path| self.text(path)).map_err(|Mistake { message, hint }| {
+            let failure = Failure::new(Fault::Input, message);
+            match hint {
+                Some(hint) => failure.remedy(hint),
+                None => failure,
+            }
+        })?;
         self.settings = settings.clone();
         Ok(self)
     }
@@ -25,8 +31,37 @@ impl Bundle {
     /// # Errors
     /// A file of the bundle that is missing, or is not as this version of Harbor has it.
     pub fn render_dry(&self) -> anyhow::Result<()> {
-        harbor::render_dry(&self.version, &self.settings, &|path| self.text(path))
-            .map_err(|mistake| refused(mistake, Some(REMEDY)))
+        harbor::render_dry(&self.version, &self.settings, &|path| self.text(path)).map_err(|mistake| {
+            // A node, which has one only, calls it "the bundle".
+            let message = format!("bundle {}: {}", self.called, mistake.message.replacen(" of the bundle: ", ": ", 1));
+            Failure::new(Fault::Input, message).remedy(RELEASED).into()
+        })
+    }
+
+    /// What is no reason to refuse it, but to be told.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.version.is_newer_than_known() {
+            doubts.push(format!(
+                "Harbor {} is newer than any that this habuild was made with ({}): its layout fits; try it out before a cluster needs it",
+                self.version,
+                Version::NEWEST_KNOWN
+            ));
+        }
+        if self.generation == Generation::Yml {
+            let lacks = |member: &Member| member.when == When::Bundled && self.tags_of(member.image).next().is_none();
+            doubts.extend(harbor::members(&self.version).into_iter().filter(lacks).map(|member| {
+                format!("it holds no image {}: no node of it can have its own {}", member.image, member.service)
+            }));
+        }
+        doubts
+    }
+
+    /// The names with tags that an image of this name has.
+    pub(crate) fn tags_of<'b>(&'b self, image: &'b str) -> impl Iterator<Item = &'b str> {
+        let tags = self.images.iter().flat_map(|image| &image.tags);
+        tags.filter(move |tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image)).map(String::as_str)
     }
 
     /// What an image with this bundle cannot do for a node config, as the node will judge it; of secrets in stores nothing is known here.
@@ -43,14 +78,5 @@ impl Bundle {
         let bytes =
             file::read(&self.files.join(path)).map_err(|error| broken(path, &error.root_cause().to_string()))?;
         String::from_utf8(bytes).map_err(|_| broken(path, "is not UTF-8"))
-    }
-}
-
-/// `remedy`: what to do in place of the mistake's own, which is for people at a node.
-fn refused(Mistake { message, hint }: Mistake, remedy: Option<&str>) -> anyhow::Error {
-    let failure = Failure::new(Fault::Input, message);
-    match remedy.map(str::to_owned).or(hint) {
-        Some(hint) => failure.remedy(hint).into(),
-        None => failure.into(),
     }
 }

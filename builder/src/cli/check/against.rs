@@ -28,7 +28,7 @@ impl Against {
     pub(super) fn open(root: &Path, cache: &Path, file: Option<&Path>, image: Option<&str>) -> Result<Self> {
         let planned = match image {
             Some(image) => of_image(root, image, file)?,
-            None => inputs::bundle_file(file.unwrap_or(Path::new("")))?,
+            None => inputs::bundle_file(file.unwrap_or(Path::new("")))?.0,
         };
         let (store, packages) = (Store::open(cache)?, Packages::open(cache)?);
         let _in_use = store.in_use()?;

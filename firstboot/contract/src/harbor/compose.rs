@@ -84,7 +84,8 @@ pub(super) struct Composed {
 /// # Errors
 /// What the file has that no compose file of Harbor has.
 pub(super) fn rewrite(text: &str, places: &Places<'_>) -> Result<Composed, String> {
-    let mut file: Value = serde_saphyr::from_str(text).map_err(|error| format!("is no compose file: {error}"))?;
+    let mut file: Value =
+        serde_saphyr::from_str(text).map_err(|error| format!("is no compose file: {}", super::yaml_words(&error)))?;
     let root = file.as_object_mut().ok_or("is no compose file: it is not a map")?;
     // Both Composes read a file without a version by the newest rules that they know.
     root.remove("version");

@@ -84,6 +84,7 @@ fn templates_that_cannot_be_rendered() {
         }
     }
     assert!(cfg("harbor.cfg", None).is_err());
+    assert_eq!(cfg("harbor.cfg", Some("")), Err("harbor.cfg of the bundle: sets nothing".to_owned()));
     let found = cfg("docker-compose.yml", Some("services: [")).unwrap_err();
     assert!(found.starts_with("docker-compose.yml of the bundle: "), "{found}");
 }
@@ -118,4 +119,8 @@ fn a_settings_file_that_lacks_what_a_node_sets() {
     let list = dry("v2.15.2", &|_| Some("- a\n".to_owned()));
     assert_eq!(list.unwrap_err(), "harbor.yml.tmpl of the bundle: is no map");
     assert!(dry("v2.15.2", &|_| None).is_err());
+    let twice = dry("v2.15.2", &|_| Some("a: 1\na: 2\n".to_owned()));
+    let words =
+        "harbor.yml.tmpl of the bundle: is no YAML: line 2 column 1: duplicate mapping key `a` is not allowed here";
+    assert_eq!(twice.unwrap_err(), words);
 }

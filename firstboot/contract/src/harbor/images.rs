@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::yaml_words;
+
 /// What of a compose file matters here.
 #[derive(Debug, Deserialize)]
 struct Compose {
@@ -21,10 +23,7 @@ struct Service {
 /// Why the text is no compose file.
 pub fn services(text: &[u8]) -> Result<BTreeMap<String, Option<String>>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
-    let compose: Compose = serde_saphyr::from_str(text).map_err(|error| {
-        // The first line says it; the rest shows the place.
-        error.to_string().lines().next().unwrap_or_default().trim().to_owned()
-    })?;
+    let compose: Compose = serde_saphyr::from_str(text).map_err(|error| yaml_words(&error))?;
     let of = |(name, service): (String, Service)| (name, service.image.as_deref().map(familiar));
     Ok(compose.services.into_iter().map(of).collect())
 }

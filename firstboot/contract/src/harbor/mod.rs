@@ -261,6 +261,13 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
     Ok(rendered)
 }
 
+/// What a YAML parser says of a file of the bundle, for people: one line.
+fn yaml_words(error: &serde_saphyr::Error) -> String {
+    let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    // The rest shows the place.
+    text.lines().next().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
+}
+
 /// A file of the bundle that is not as this version of Harbor has it.
 #[must_use]
 pub fn broken(path: &str, what: &str) -> Mistake {

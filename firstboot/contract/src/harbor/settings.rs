@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Inputs, no_such};
+use super::{Inputs, broken, no_such};
 use crate::schema::Setting;
 use crate::strict::Mistake;
 
@@ -67,6 +67,9 @@ fn pair(line: &str) -> Option<(&str, &str)> {
 /// A key that this version has not got, or a value that is no line of text.
 pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>, Mistake> {
     let mut values = read(cfg);
+    if values.is_empty() {
+        return Err(broken("harbor.cfg", "sets nothing"));
+    }
     let unmentioned = (inputs.version.numbers() >= (1, 6, 0)).then_some(UNMENTIONED);
     let known = values.keys().map(String::as_str).chain(mentioned(cfg)).chain(unmentioned);
     let known: Vec<String> = known.map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::{Inputs, Version, broken, no_such, settings_file};
+use super::super::{Inputs, Version, broken, no_such, settings_file, yaml_words};
 use crate::schema::{Setting, Settings};
 use crate::strict::Mistake;
 
@@ -125,9 +125,8 @@ type File<'f> = &'f dyn Fn(&str) -> Result<String, Mistake>;
 fn read(version: &Version, bundle: File<'_>) -> Result<(Map<String, Value>, Known), Mistake> {
     let file = settings_file(version);
     let text = bundle(file)?;
-    let value: Value = serde_saphyr::from_str(&text).map_err(|error| {
-        broken(file, &format!("is no YAML: {}", error.to_string().lines().next().unwrap_or_default()))
-    })?;
+    let value: Value =
+        serde_saphyr::from_str(&text).map_err(|error| broken(file, &format!("is no YAML: {}", yaml_words(&error))))?;
     let Value::Object(values) = value else { return Err(broken(file, "is no map")) };
     Ok((values, Known::of(&text)))
 }

@@ -1,0 +1,87 @@
+//! Whether a file is a bundle, and a bundle holds what the version that it says runs.
+
+use std::fs::File;
+use std::io::{Read, Seek as _};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use contract::harbor::{self, COMPOSE_FILE, Version, When};
+
+use super::{AGAIN, RELEASED, TOP};
+use crate::bake::docker::Archive;
+use crate::bake::foreign::wrong;
+
+/// Harbor up to 1.7 brings its compose file: every image that it names must be there.
+pub(super) fn check_compose(compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
+    let compose = compose.ok_or_else(|| wrong(format!("it has no {TOP}/{COMPOSE_FILE}"), RELEASED))?;
+    let named = harbor::images(compose)
+        .map_err(|words| wrong(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})"), RELEASED))?;
+    let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
+    lacks(&format!("{TOP}/{COMPOSE_FILE} names"), named.iter().filter(|name| !holds(name)).map(String::as_str))
+}
+
+/// Harbor from 1.8 on has its compose file written on the node, by an image of the bundle's. It names every image with the
+/// bundle's version, and up to 1.9 the registry with its own one before that (v1.9.4 and v2.15.2
+/// `make/photon/prepare/utils/docker_compose.py`).
+pub(super) fn check_members(version: &Version, to: &Path, archive: &Archive) -> Result<()> {
+    let file = harbor::settings_file(version);
+    if !to.join(file).is_file() {
+        return Err(wrong(format!("it has no {TOP}/{file}"), RELEASED));
+    }
+    let tags: Vec<&String> = archive.images.iter().flat_map(|image| &image.tags).collect();
+    let tagged = |image: &str| {
+        let tags = tags.iter().filter_map(|tag| tag.rsplit_once(':'));
+        tags.filter(|(name, _)| *name == image).map(|(_, tag)| tag).collect::<Vec<_>>()
+    };
+    let members = harbor::members(version);
+    // Database and Redis may be elsewhere.
+    let needed = members.iter().filter(|member| matches!(member.when, When::Always | When::Prepare));
+    let missing = needed.map(|member| member.image).filter(|image| tagged(image).is_empty());
+    lacks(&format!("Harbor {version} needs"), missing)?;
+    let fits =
+        |tag: &str| tag.strip_suffix(version.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+    for member in members.iter().filter(|member| member.when != When::Never) {
+        let tags = tagged(member.image);
+        if let Some(other) = tags.first().filter(|_| !tags.iter().any(|tag| fits(tag))) {
+            let words =
+                format!("{TOP}/{} holds {}:{other}, and Harbor {version} runs", archive_name(version), member.image);
+            return Err(wrong(format!("{words} {}:{version}", member.image), RELEASED));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an archive that `whoever` needs the images `missing` of.
+fn lacks<'m>(whoever: &str, missing: impl Iterator<Item = &'m str>) -> Result<()> {
+    let missing: Vec<&str> = missing.collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let others = match missing.len() {
+        1 => String::new(),
+        n => format!(" (and {} more)", n - 1),
+    };
+    Err(wrong(format!("{whoever} image {first}{others}, which its image archive lacks"), RELEASED))
+}
+
+fn archive_name(version: &Version) -> String {
+    format!("harbor.{version}.tar.gz")
+}
+
+/// What makes a file no bundle at first sight, and what to do; it is left at its beginning.
+pub(super) fn no_bundle(file: &mut File) -> Result<Option<(&'static str, &'static str)>> {
+    let mut head = Vec::new();
+    Read::by_ref(file).take(512).read_to_end(&mut head).context("failed to read the bundle")?;
+    file.rewind().context("failed to read the bundle")?;
+    let text = head.trim_ascii_start();
+    Ok(if head.is_empty() {
+        Some(("the file is empty", AGAIN))
+    } else if text.first() == Some(&b'<') {
+        Some((
+            "the file is a web page, not an archive",
+            "fetch the file itself: curl --fail --location --remote-name URL",
+        ))
+    } else if head.get(257..262) == Some(b"ustar") {
+        Some(("the file is a tar archive that is not compressed", "compress it as it was released: gzip FILE"))
+    } else {
+        None
+    })
+}
