@@ -9,10 +9,11 @@ VM_BOOKWORM := target/vm/bookworm/harbor-node-bookworm.qcow2
 VM_SECOND := target/vm/second/harbor-node.qcow2
 VM_THIRD := target/vm/third/harbor-node.qcow2
 # The releases that only `make test-vm` boots.
-VM_RELEASES := ubuntu:jammy debian:trixie
+VM_RELEASES := ubuntu:jammy debian:trixie ubuntu:resolute
 VM_TESTS := HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) HABUILD_VM_BOOKWORM=$(CURDIR)/$(VM_BOOKWORM) \
 	HABUILD_VM_JAMMY=$(CURDIR)/target/vm/jammy/harbor-node.qcow2 \
 	HABUILD_VM_TRIXIE=$(CURDIR)/target/vm/trixie/harbor-node.qcow2 \
+	HABUILD_VM_RESOLUTE=$(CURDIR)/target/vm/resolute/harbor-node.qcow2 \
 	cargo test --quiet --package habuild --features vm --test vm --
 
 .PHONY: help image test test-vm releases lab check setup setup-tests build firstboot initrd stand-in vm-images vm-releases bench bench-bundle bench-agent bench-readme clean

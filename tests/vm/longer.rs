@@ -44,6 +44,11 @@ fn release_jammy() {
 }
 
 #[test]
+fn release_resolute() {
+    releases::seen("HABUILD_VM_RESOLUTE");
+}
+
+#[test]
 fn noble_store() {
     store("HABUILD_VM_NOBLE");
 }

@@ -51,7 +51,7 @@ pub(crate) struct Release {
 const RELEASES: [Release; 8] = [
     Release { distribution: Distribution::Ubuntu, name: "noble", first_class: true },
     Release { distribution: Distribution::Debian, name: "bookworm", first_class: true },
-    Release { distribution: Distribution::Ubuntu, name: "resolute", first_class: false },
+    Release { distribution: Distribution::Ubuntu, name: "resolute", first_class: true },
     Release { distribution: Distribution::Debian, name: "trixie", first_class: true },
     Release { distribution: Distribution::Ubuntu, name: "jammy", first_class: true },
     Release { distribution: Distribution::Ubuntu, name: "focal", first_class: false },
@@ -107,7 +107,7 @@ mod tests {
         let said = find_first_class(Distribution::Ubuntu, "focal").expect_err("focal comes later").to_string();
         assert_eq!(
             said,
-            "ubuntu focal: not in this version (this version bakes ubuntu noble, jammy and debian bookworm, trixie)"
+            "ubuntu focal: not in this version (this version bakes ubuntu noble, resolute, jammy and debian bookworm, trixie)"
         );
     }
 
