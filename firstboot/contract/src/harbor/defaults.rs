@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::{Generation, Version, yml};
-use crate::schema::{Setting, Settings, holds_secret, is_setting, may_be_secret, owner_of};
+use crate::schema::{Setting, Settings, holds_secret, is_setting, may_be_secret, owner_of, refused};
 use crate::strict::{Field, Kind, Mistake, Reader, Value as Written, quoted};
 
 /// Settings of Harbor's that travel in the image.
@@ -25,7 +25,7 @@ impl Defaults {
                 d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(hint));
             }
         }
-        map(d, field).map(Self)
+        map(d, field, "").map(Self)
     }
 
     /// Whether nothing is set.
@@ -65,23 +65,26 @@ impl Defaults {
 }
 
 /// Depth is bounded by the tree's.
-fn map<M: Default>(d: &mut Reader<M>, field: &Field<'_>) -> Option<Map<String, Value>> {
+fn map<M: Default>(d: &mut Reader<M>, field: &Field<'_>, above: &str) -> Option<Map<String, Value>> {
     let entries = d.entries(field)?;
     let count = entries.len();
     let values: Map<String, Value> =
-        entries.iter().filter_map(|(name, entry)| Some(((*name).to_owned(), value(d, name, entry)?))).collect();
+        entries.iter().filter_map(|(name, entry)| Some(((*name).to_owned(), value(d, name, entry, above)?))).collect();
     (values.len() == count).then_some(values)
 }
 
-fn value<M: Default>(d: &mut Reader<M>, name: &str, field: &Field<'_>) -> Option<Value> {
+fn value<M: Default>(d: &mut Reader<M>, name: &str, field: &Field<'_>, above: &str) -> Option<Value> {
     if !is_setting(name) {
         return d.refuse_key(field, Mistake::new(format!("{} is no key of Harbor's", quoted(name))));
     }
+    if let Some(why) = refused(name, above) {
+        return d.refuse_key(field, Mistake::new("cannot be set").hint(why));
+    }
     let (text, kind) = match &field.node.value {
-        Written::Map(_) => return map(d, field).map(Value::Object),
+        Written::Map(_) => return map(d, field, name).map(Value::Object),
         Written::List(_) => {
             let items = d.list(field)?;
-            return d.each(items, |d, item| value(d, name, item)).map(Value::Array);
+            return d.each(items, |d, item| value(d, name, item, above)).map(Value::Array);
         }
         Written::Scalar { text, kind } => (text, kind),
     };

@@ -129,6 +129,22 @@ jobservice:
     }
 
     #[test]
+    fn the_node_config_with_every_key_is_one_for_today() {
+        let config = schema::parse(include_str!("../../../../tests/golden/node/full.yaml")).unwrap();
+        let more = "https: {port: 443, certificate: c, private_key: k}\ntrivy:\n  ignore_unfixed: false\n  timeout: t\n  # github_token: x\n\
+                    proxy:\n  no_proxy:\n  components: [core]\n# metric:\n#   enabled: false\n#   port: 9090\n#   path: /metrics\n\
+                    # external_redis:\n#   username:\n#   tlsOptions:\n#     enable: false\n#     rootCA:\n\
+                    # external_database:\n#   harbor:\n#     max_open_conns: 0\n# https:\n#   port: 1\n#   certificate: c\n#   private_key: k\n";
+        let baked = Baked {
+            version: &Version::parse("v2.15.2").unwrap(),
+            images: &["trivy-adapter-photon", "harbor-exporter"].map(|name| format!("goharbor/{name}:v2.15.2")),
+            settings: &Defaults::default(),
+            file: &|_| Ok(format!("{YML}{more}")),
+        };
+        assert_eq!(misfits(&config, &baked, &|_| None), []);
+    }
+
+    #[test]
     fn a_version_that_is_not_known_is_all_that_is_said() {
         assert_eq!(said("v1.0.0", "mysql", "", None), ["Harbor v1.0.0: is older than any that habuild knows"]);
     }

@@ -6,31 +6,6 @@ use super::{Inputs, broken, no_such};
 use crate::schema::Setting;
 use crate::strict::Mistake;
 
-/// What the node does otherwise, or not yet, and why.
-const REFUSED: [(&str, &str); 9] = [
-    ("log_rotate_count", "Harbor's logs go to the node's journal: journald has limits of its own"),
-    ("log_rotate_size", "Harbor's logs go to the node's journal: journald has limits of its own"),
-    ("registry_custom_ca_bundle", "not in this version of habuild"),
-    ("uaa_ca_root", "not in this version of habuild"),
-    ("uaa_ca_cert", "not in this version of habuild"),
-    // Of the proxies, `prepare` tells clair only (v1.5.4, v1.7.8).
-    ("http_proxy", "only clair would use it, which is not supported"),
-    ("https_proxy", "only clair would use it, which is not supported"),
-    ("no_proxy", "only clair would use it, which is not supported"),
-    ("clair", "clair is not supported"),
-];
-
-/// Why a setting is refused, if it is.
-fn refused(name: &str, value: &Setting) -> Option<&'static str> {
-    if let ("auth_mode", Setting::Plain(text) | Setting::Quoted(text)) = (name, value)
-        && text == "uaa_auth"
-    {
-        return Some("uaa is not in this version of habuild");
-    }
-    let of = |refused: &str| name == refused || refused == "clair" && name.starts_with("clair_");
-    REFUSED.iter().find(|(refused, _)| of(refused)).map(|(_, why)| *why)
-}
-
 /// A setting that no `harbor.cfg` mentions, but which `prepare` reads (v1.6.3 and v1.7.8).
 const UNMENTIONED: &str = "ldap_group_admin_dn";
 
@@ -75,9 +50,6 @@ pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, 
     let known: Vec<String> = known.map(str::to_owned).collect();
     for (name, setting) in &inputs.config.harbor.settings.0 {
         let key = format!("harbor.settings.{name}");
-        if let Some(why) = refused(name, setting) {
-            return Err(Mistake::new(format!("{key}: cannot be set")).hint(why));
-        }
         if !known.contains(name) {
             return Err(no_such(inputs.version, &key, known.iter().map(String::as_str), "harbor.cfg"));
         }

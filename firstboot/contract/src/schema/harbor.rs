@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::decode::{Decoder, Field};
 use super::secret::SecretValue;
 use super::settings::Settings;
-use crate::strict::Mistake;
 use crate::strict::url::BaseUrl;
+use crate::strict::{Mistake, Value};
 use crate::version::Version;
 
 /// Harbor itself.
@@ -95,7 +95,7 @@ impl Harbor {
         }
         let admin_password = d.need(&fields, "admin_password", Decoder::secret);
         let jobservice = d.or(&fields, "jobservice", true, Decoder::boolean);
-        let trivy = d.or(&fields, "trivy", false, Decoder::boolean);
+        let trivy = d.or(&fields, "trivy", false, trivy);
         let metrics = d.maybe(&fields, "metrics", Metrics::decode);
         let settings = d.or(&fields, "settings", Settings::default(), Settings::decode);
         Some(Self {
@@ -111,8 +111,22 @@ impl Harbor {
     }
 }
 
+/// A switch; Harbor's own file has a map of that name.
+fn trivy(d: &mut Decoder, field: &Field<'_>) -> Option<bool> {
+    match field.node.value {
+        Value::Map(_) => {
+            d.refuse(field, Mistake::new("must be true or false").hint("how it scans stands in harbor.settings.trivy"))
+        }
+        _ => d.boolean(field),
+    }
+}
+
 impl Metrics {
     fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        if let Value::Scalar { .. } = field.node.value {
+            let hint = "write {port: 9090}, the port at which this node gives them, or leave it out";
+            return d.refuse(field, Mistake::new("must be a map").hint(hint));
+        }
         let fields = d.fields(field, &["port"])?;
         let port = d.or(&fields, "port", 9090, Decoder::port);
         d.listens(&fields, "port", port);

@@ -10,6 +10,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::decode::{Decoder, Field};
+use super::refused::{refused, refused_value};
 use super::secret::SecretValue;
 use crate::strict::{Kind, Mistake, Value, unless_secret};
 
@@ -33,7 +34,7 @@ pub enum Setting {
 }
 
 /// Keys that the node config sets elsewhere: `(setting, key of the node config)`.
-const OWNED: [(&str, &str); 31] = [
+const OWNED: [(&str, &str); 30] = [
     ("hostname", "harbor.external_url"),
     ("external_url", "harbor.external_url"),
     ("ui_url_protocol", "harbor.external_url"),
@@ -64,7 +65,6 @@ const OWNED: [(&str, &str); 31] = [
     ("metric", "harbor.metrics"),
     ("internal_tls", "habuild, in no version yet"),
     ("_version", "habuild, from the bundle"),
-    ("location", "habuild: logs stay on the node"),
 ];
 
 impl Settings {
@@ -77,7 +77,7 @@ impl Settings {
                 whole = false;
                 continue;
             }
-            match value(d, name, &entry) {
+            match value(d, name, &entry, "") {
                 Some(setting) => settings.insert(name.to_owned(), setting).map_or((), |_| ()),
                 None => whole = false,
             }
@@ -110,10 +110,19 @@ pub(crate) fn holds_secret(text: &str) -> bool {
 }
 
 /// Depth is bounded by the tree's.
-fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
+fn value(d: &mut Decoder, name: &str, field: &Field<'_>, above: &str) -> Option<Setting> {
     if !is_setting(name) {
         d.note(field.at, &field.key, format!("{} is no key of Harbor's", unless_secret(name)));
         return None;
+    }
+    if let Some(why) = refused(name, above) {
+        d.note(field.at, &field.key, Mistake::new("cannot be set").hint(why));
+        return None;
+    }
+    if let Value::Scalar { text, .. } = &field.node.value
+        && let Some(why) = refused_value(name, text)
+    {
+        return d.refuse(field, Mistake::new("cannot be set so").hint(why));
     }
     match &field.node.value {
         Value::Scalar { text, .. } if text.starts_with("ref+") || may_be_secret(name) && !text.is_empty() => {
@@ -123,7 +132,7 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
         Value::Scalar { text, .. } => Some(Setting::Quoted(text.clone())),
         Value::List(_) => {
             let items = d.list(field)?;
-            let settings: Vec<Setting> = items.iter().filter_map(|item| value(d, name, item)).collect();
+            let settings: Vec<Setting> = items.iter().filter_map(|item| value(d, name, item, above)).collect();
             (settings.len() == items.len()).then_some(Setting::List(settings))
         }
         Value::Map(_) => {
@@ -131,7 +140,7 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>) -> Option<Setting> {
             let count = entries.len();
             let settings: BTreeMap<String, Setting> = entries
                 .into_iter()
-                .filter_map(|(name, entry)| Some((name.to_owned(), value(d, name, &entry)?)))
+                .filter_map(|(below, entry)| Some((below.to_owned(), value(d, below, &entry, name)?)))
                 .collect();
             (settings.len() == count).then_some(Setting::Map(Settings(settings)))
         }

@@ -27,6 +27,19 @@ fn the_node_wins_key_by_key() {
 }
 
 #[test]
+fn a_setting_is_of_the_kind_that_the_bundle_has() {
+    let said = |node: &str| merged("{}", &format!("{{jobservice: {{max_job_workers: {node}}}}}"));
+    for good in ["20", "'20'", "2.5", "", "ref+file:///workers"] {
+        assert!(said(good).is_ok(), "{good}: {:?}", said(good).err());
+    }
+    for (wrong, is) in [("many", "text"), ("on", "true or false"), ("[1]", "a list")] {
+        let words = format!("harbor.settings.jobservice.max_job_workers: is {is}, and must be a number");
+        assert_eq!(said(wrong).unwrap_err().message, words);
+    }
+    assert!(merged("{}", "{log: {level: 7}}").is_ok(), "text may look like a number");
+}
+
+#[test]
 fn what_the_bundle_has_not_is_told() {
     let check = |version: &str, image: &str| {
         let file = |path: &str| match path {
@@ -45,16 +58,16 @@ fn what_the_bundle_has_not_is_told() {
             "harbor.settings.log.levle: Harbor v2.15.2 has no such setting (did you mean \"level\"?)",
         ),
         (r#"{"max_job_workers": 20}"#, "it belongs to harbor.settings.jobservice.max_job_workers"),
-        (r#"{"storage_service": {}}"#, "harbor.settings.storage_service: cannot be set"),
         (
             r#"{"log": "debug"}"#,
-            "harbor.settings.log: is one value, and must be a map (harbor.yml.tmpl in the bundle has it so)",
+            "harbor.settings.log: is text, and must be a map (harbor.yml.tmpl in the bundle has it so)",
         ),
         (
             r#"{"jobservice": {"max_job_workers": {"a": 1}}}"#,
-            "harbor.settings.jobservice.max_job_workers: is a map, and must be one value",
+            "harbor.settings.jobservice.max_job_workers: is a map, and must be a number",
         ),
-        (r#"{"log": {"level": ["debug"]}}"#, "harbor.settings.log.level: is a list, and must be one value"),
+        (r#"{"jobservice": {"max_job_workers": true}}"#, "max_job_workers: is true or false, and must be a number"),
+        (r#"{"log": {"level": ["debug"]}}"#, "harbor.settings.log.level: is a list, and must be text"),
     ] {
         let said = said("v2.15.2", image);
         assert!(said.contains(expected), "{image}: {said}");

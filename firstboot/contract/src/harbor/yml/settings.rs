@@ -18,16 +18,6 @@ const FREE: [&str; 1] = ["attributes"];
 /// Where the settings stand in the node config.
 const ABOVE: &str = "harbor.settings";
 
-/// What the node does otherwise, or not yet, and why.
-const REFUSED: [(&str, &str); 6] = [
-    ("storage_service", "images are stored on the share"),
-    ("external_endpoint", "Harbor's logs go to the node's journal: forward that"),
-    ("uaa", "not in this version of habuild"),
-    ("clair", "clair is not supported: use a version with trivy"),
-    ("chart", "chart repositories are not supported: charts are stored as OCI artifacts since 2.0"),
-    ("notary", "notary is not supported"),
-];
-
 /// The paths of the keys that a file has or mentions: `jobservice.max_job_workers`.
 #[derive(Debug)]
 struct Known(BTreeSet<String>);
@@ -145,9 +135,6 @@ impl Merge<'_> {
         for (name, setting) in &settings.0 {
             let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             let key = format!("{ABOVE}.{path}");
-            if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
-                return Err(Mistake::new(format!("{key}: cannot be set")).hint(*why));
-            }
             if !free && !self.known.0.contains(&path) {
                 let mistake = no_such(self.version, &key, self.known.below(at), settings_file(self.version));
                 return Err(match self.known.elsewhere(name) {
@@ -156,7 +143,7 @@ impl Merge<'_> {
                 });
             }
             if let (Some(is), Some(given)) = (values.get(name).and_then(Shape::of), Shape::given(setting))
-                && is != given
+                && !is.takes(given)
             {
                 let message = format!("{key}: is {}, and must be {}", given.words(), is.words());
                 let hint = format!("{} in the bundle has it so", settings_file(self.version));
@@ -192,10 +179,13 @@ impl Merge<'_> {
     }
 }
 
-/// What `prepare` must find under a key: it fails on anything else, with a traceback that names no key.
+/// What `prepare` must find under a key: of anything else it makes a traceback that names no key, or a file that a service
+/// does not start with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     One,
+    Number,
+    Switch,
     List,
     Map,
 }
@@ -207,23 +197,38 @@ impl Shape {
             Value::Null => None,
             Value::Array(_) => Some(Self::List),
             Value::Object(_) => Some(Self::Map),
-            _ => Some(Self::One),
+            Value::Number(_) => Some(Self::Number),
+            Value::Bool(_) => Some(Self::Switch),
+            Value::String(_) => Some(Self::One),
         }
     }
 
-    /// That of a setting, which may leave a key empty.
+    /// That of a setting, which may leave a key empty; nobody knows what a secret is.
     fn given(setting: &Setting) -> Option<Self> {
         match setting {
             Setting::Plain(text) if matches!(text.as_str(), "" | "~" | "null") => None,
-            Setting::Plain(_) | Setting::Quoted(_) | Setting::Secret(_) => Some(Self::One),
+            Setting::Secret(_) => None,
+            Setting::Plain(text) => {
+                serde_saphyr::from_str(text).ok().and_then(|value| Self::of(&value)).or(Some(Self::One))
+            }
+            // Whoever puts a number in quotes means it.
+            Setting::Quoted(text) if text.parse::<f64>().is_ok() => Some(Self::Number),
+            Setting::Quoted(_) => Some(Self::One),
             Setting::List(_) => Some(Self::List),
             Setting::Map(_) => Some(Self::Map),
         }
     }
 
+    /// Whether a key that is of this shape in the bundle's file may become one of that.
+    fn takes(self, given: Self) -> bool {
+        self == given || self == Self::One && matches!(given, Self::Number | Self::Switch)
+    }
+
     fn words(self) -> &'static str {
         match self {
-            Self::One => "one value",
+            Self::One => "text",
+            Self::Number => "a number",
+            Self::Switch => "true or false",
             Self::List => "a list",
             Self::Map => "a map",
         }
