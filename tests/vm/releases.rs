@@ -19,9 +19,10 @@ docker version --format '{{.Server.Version}}'
 { docker compose version --short || docker-compose version --short; } 2>/dev/null | tail -1";
 
 /// What is wrong with how the boot before this one ended, and with the state of `/var` that it left: a line each. The journal leaves
-/// `/var` when everything that writes there has stopped; what comes after is said on the console alone.
+/// `/var` when everything that writes there has stopped (resolute's systemd stops a dozen things besides); what comes after is said on
+/// the console alone.
 const ENDED: &str = "last=$(journalctl --boot -1 --output cat --lines 1000)
-echo \"$last\" | tail -8 | grep -q 'Stopping.*Journal to Persistent Storage' || { echo 'the journal ends with'; echo \"$last\" | tail -8; }
+echo \"$last\" | tail -24 | grep -q 'Stopping.*Journal to Persistent Storage' || { echo 'the journal ends with'; echo \"$last\" | tail -8; }
 echo \"$last\" | grep -iE 'failed unmount|failed to unmount|timed out\\. killing|failed with result'
 dmesg | grep 'habuild: e2fsck: ' | grep -v ': clean,'
 dmesg | grep -i 'EXT4-fs.*recovery'
