@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::{Generation, Version, yml};
-use crate::schema::{Setting, Settings, holds_secret, is_setting, may_be_secret, owner_of, refused};
+use crate::schema::{Setting, Settings, holds_secret, is_setting, may_be_secret, owner_of, refused, rest_of};
 use crate::strict::{Field, Kind, Mistake, Reader, Value as Written, quoted};
 
 /// Settings of Harbor's that travel in the image.
@@ -21,7 +21,7 @@ impl Defaults {
     pub fn read<M: Default>(d: &mut Reader<M>, field: &Field<'_>) -> Option<Self> {
         for (name, entry) in d.entries(field)? {
             if let Some(owner) = owner_of(name) {
-                let hint = format!("it is set on each node, by {owner}");
+                let hint = format!("it is set on each node, by {owner}{}", rest_of(&entry.node.value));
                 d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(hint));
             }
         }

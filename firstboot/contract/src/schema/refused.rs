@@ -1,9 +1,12 @@
 //! Keys of Harbor's configuration files that no node can have, whatever its version: habuild does otherwise, or not yet.
 
 /// In `harbor.yml` (1.8 and later), wherever they stand.
-const ANYWHERE: [(&str, &str); 9] = [
+const ANYWHERE: [(&str, &str); 11] = [
     ("storage_service", "images are stored on the share"),
+    ("internal_tls", LATER),
     ("external_endpoint", JOURNAL),
+    // It holds the next three from 1.9 on; in 1.8 they stand right below `log` (v1.8.6 and v2.15.2 `make/harbor.yml*`).
+    ("local", JOURNAL),
     ("location", JOURNAL),
     ("rotate_count", JOURNAL),
     ("rotate_size", JOURNAL),
@@ -20,7 +23,7 @@ const AT_THE_TOP: [(&str, &str); 8] = [
     ("registry_custom_ca_bundle", LATER),
     ("uaa_ca_root", LATER),
     ("uaa_ca_cert", LATER),
-    // Of the proxies, `prepare` tells clair only (v1.5.4, v1.7.8). From 1.8 on they stand below `proxy`.
+    // Of the proxies, `prepare` tells clair only (v1.5.4, v1.7.8). From 1.9 on they stand below `proxy` (v1.9.0 `make/harbor.yml`).
     ("http_proxy", PROXY),
     ("https_proxy", PROXY),
     ("no_proxy", PROXY),
@@ -29,17 +32,25 @@ const AT_THE_TOP: [(&str, &str); 8] = [
 const JOURNAL: &str =
     "Harbor's logs go to the node's journal: journald.conf has its limits, and a journal can be forwarded";
 const LATER: &str = "not in this version of habuild";
+const DOTS: &str = "Harbor's files have no key with a dot in its name: write each part below the one before it";
 const PROXY: &str =
-    "in harbor.cfg only clair would use it, which is not supported; from Harbor 1.8 on it stands below proxy";
+    "in harbor.cfg only clair would use it, which is not supported; from Harbor 1.9 on it stands below proxy";
 
 /// A key of `harbor.yml` whose map has anybody's keys: those of `trace.attributes`.
 const FREE: &str = "attributes";
+
+/// Whether the keys of a map of this name are anybody's choice.
+pub(crate) fn is_free(map: &str) -> bool {
+    map == FREE
+}
 
 /// Why a setting is refused, if it is. `above`: the name of the map that it stands in; empty at the file's top.
 pub(crate) fn refused(name: &str, above: &str) -> Option<&'static str> {
     let of = |list: &[(&str, &'static str)]| list.iter().find(|(refused, _)| *refused == name).map(|(_, why)| *why);
     match above {
-        FREE => None,
+        _ if is_free(above) => None,
+        // Written into Harbor's file it would do nothing, whatever the key is that it was meant for.
+        _ if name.contains('.') => Some(DOTS),
         "" if name.starts_with("clair_") => Some("clair is not supported"),
         "" => of(&ANYWHERE).or_else(|| of(&AT_THE_TOP)),
         _ => of(&ANYWHERE),
@@ -72,8 +83,14 @@ mod tests {
         for (settings, key) in [
             ("{storage_service: {s3: {bucket: x}}}", "storage_service"),
             ("{log: {external_endpoint: {host: x}}}", "log.external_endpoint"),
-            ("{log: {local: {rotate_size: 1M}}}", "log.local.rotate_size"),
+            ("{log: {local: {rotate_size: 1M}}}", "log.local"),
+            ("{log: {rotate_count: 5}}", "log.rotate_count"),
             ("{log: {location: /x}}", "log.location"),
+            ("{log: {local: }}", "log.local"),
+            ("{internal_tls: {enabled: true}}", "internal_tls"),
+            ("{database.password: x}", "database.password"),
+            ("{log.local.rotate_size: 1M}", "log.local.rotate_size"),
+            ("{jobservice: {a.b: 1}}", "jobservice.a.b"),
             ("{uaa: {ca_file: /x}}", "uaa"),
             ("{chart: {absolute_url: disabled}}", "chart"),
             ("{log_rotate_size: 2M}", "log_rotate_size"),
@@ -90,7 +107,7 @@ mod tests {
     fn what_some_version_has_is_not() {
         for good in [
             "{proxy: {http_proxy: x, no_proxy: y}}",
-            "{trace: {attributes: {chart: x, location: y}}}",
+            "{trace: {attributes: {chart: x, location: y, service.name: z}}}",
             "{auth_mode: ldap_auth, uaa_endpoint: x, uaa_verify_cert: true}",
             "{log: {level: debug}, clair_adapter: x}",
         ] {

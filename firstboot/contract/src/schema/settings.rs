@@ -34,7 +34,7 @@ pub enum Setting {
 }
 
 /// Keys that the node config sets elsewhere: `(setting, key of the node config)`.
-const OWNED: [(&str, &str); 30] = [
+const OWNED: [(&str, &str); 29] = [
     ("hostname", "harbor.external_url"),
     ("external_url", "harbor.external_url"),
     ("ui_url_protocol", "harbor.external_url"),
@@ -63,7 +63,6 @@ const OWNED: [(&str, &str); 30] = [
     ("registry_storage_provider_config", "storage"),
     ("reload_config", "habuild, once per change of the database"),
     ("metric", "harbor.metrics"),
-    ("internal_tls", "habuild, in no version yet"),
     ("_version", "habuild, from the bundle"),
 ];
 
@@ -73,7 +72,8 @@ impl Settings {
         let mut whole = true;
         for (name, entry) in d.entries(field)? {
             if let Some(owner) = owner_of(name) {
-                d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(format!("it is set by {owner}")));
+                let hint = format!("it is set by {owner}{}", rest_of(&entry.node.value));
+                d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(hint));
                 whole = false;
                 continue;
             }
@@ -96,6 +96,12 @@ impl Settings {
 /// What sets a key of Harbor's in place of `harbor.settings`, for those that have such an owner.
 pub(crate) fn owner_of(name: &str) -> Option<&'static str> {
     OWNED.iter().find(|(owned, _)| *owned == name).map(|(_, owner)| *owner)
+}
+
+/// What is to be said of a map with such an owner: Harbor has keys there (`https.strong_ssl_ciphers`,
+/// `external_redis.sentinel_master_set`) that the owner has not.
+pub(crate) fn rest_of(value: &Value) -> &'static str {
+    if matches!(value, Value::Map(_)) { "; what that has no key for is not in this version of habuild" } else { "" }
 }
 
 /// Whether Harbor may have a key of this name.

@@ -9,11 +9,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::super::{Inputs, Version, broken, no_such, settings_file, yaml_words};
-use crate::schema::{Setting, Settings};
+use crate::schema::{Setting, Settings, is_free};
 use crate::strict::Mistake;
-
-/// Keys of whose maps the keys are anybody's choice: `trace.attributes`.
-const FREE: [&str; 1] = ["attributes"];
 
 /// Where the settings stand in the node config.
 const ABOVE: &str = "harbor.settings";
@@ -102,7 +99,7 @@ fn keys_of(value: &Value, at: &str, keys: &mut Vec<String>) {
     for (name, below) in map {
         let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
         keys.push(path.clone());
-        if !FREE.contains(&name.as_str()) {
+        if !is_free(name) {
             keys_of(below, &path, keys);
         }
     }
@@ -131,7 +128,7 @@ struct Merge<'i> {
 impl Merge<'_> {
     /// `at`: the path of the map in Harbor's file; empty at its top.
     fn map(&self, values: &mut Map<String, Value>, settings: &Settings, at: &str) -> Result<(), Mistake> {
-        let free = at.rsplit('.').next().is_some_and(|name| FREE.contains(&name));
+        let free = at.rsplit('.').next().is_some_and(is_free);
         for (name, setting) in &settings.0 {
             let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             let key = format!("{ABOVE}.{path}");
