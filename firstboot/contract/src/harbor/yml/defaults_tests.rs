@@ -22,6 +22,8 @@ fn the_node_wins_key_by_key() {
     assert_eq!(values["trace"], json!({"enabled": false, "attributes": {"any": "thing", "other": 1}}));
     assert_eq!(values["proxy"]["http_proxy"], "true", "text stays text");
     assert_eq!(values["database"], merged("{}", "{}").unwrap()["database"], "the rest is the bundle's");
+    let values = merged(r#"{"trace": {"attributes": {"any": 1}}}"#, "{trace: {attributes: {any: thing}}}").unwrap();
+    assert_eq!(values["trace"]["attributes"], json!({"any": "thing"}), "of any kind: the image's is no rule");
     let emptied = merged(image, "{proxy: }").unwrap();
     assert_eq!(emptied["proxy"], Value::Null, "a node may take away what the image sets");
 }

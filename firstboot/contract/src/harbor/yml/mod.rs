@@ -7,6 +7,7 @@
 //! Invariant: pure; secrets appear in the rendered bytes only.
 
 mod authorities;
+mod known;
 mod settings;
 
 pub(super) use settings::check_defaults;

@@ -8,6 +8,8 @@ use crate::schema;
 mod changes;
 #[path = "defaults_tests.rs"]
 mod defaults;
+#[path = "kinds_tests.rs"]
+mod kinds;
 #[path = "options_tests.rs"]
 mod options;
 #[path = "pools_tests.rs"]
