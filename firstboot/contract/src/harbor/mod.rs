@@ -20,6 +20,7 @@ mod record;
 mod settings;
 mod template;
 mod uses;
+mod yaml;
 mod yml;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub use ping::{Ping, ping};
 pub use pools::pools;
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
 pub use uses::Uses;
+use yaml::yaml_words;
 pub use yml::{PrepareFile, Prepared, prepare_files};
 
 use crate::schema::{DatabaseKind, NodeConfig};
@@ -259,13 +261,6 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
     // It holds passwords: what Harbor's containers get as their environment.
     rendered.add(COMPOSE_FILE, file + "\n", 0o600);
     Ok(rendered)
-}
-
-/// What a YAML parser says of a file of the bundle, for people: one line.
-fn yaml_words(error: &serde_saphyr::Error) -> String {
-    let text = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
-    // The rest shows the place.
-    text.lines().next().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
 }
 
 /// A file of the bundle that is not as this version of Harbor has it.

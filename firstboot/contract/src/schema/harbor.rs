@@ -205,6 +205,32 @@ mod tests {
         }
     }
 
+    /// Both have the names of maps in Harbor's file, or nearly so (`trivy`, `metric`).
+    #[test]
+    fn options_say_what_to_write() {
+        let said = |option: &str| {
+            let node = format!(
+                "version: 1\ncluster: hub\nharbor: {{external_url: 'http://hub.example.com', admin_password: x, {option}}}\n\
+                 storage: {{local: {{path: /srv/share}}}}\ndatabase: bundled\nredis: bundled\n"
+            );
+            let problems = crate::schema::parse(&node).map(drop).err().unwrap_or_default();
+            problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let trivy = "must be true or false (how it scans stands in harbor.settings.trivy)";
+        let metrics = "must be a map (write {port: 9090}, the port at which this node gives them, or leave it out)";
+        for (option, expected) in [
+            ("trivy: {}", trivy),
+            ("trivy: {ignore_unfixed: true}", trivy),
+            ("metrics: true", metrics),
+            ("metrics: 9090", metrics),
+        ] {
+            assert!(said(option).ends_with(expected), "{option}: {}", said(option));
+        }
+        for good in ["trivy: true", "metrics: {}", "metrics: {port: 9100}"] {
+            assert_eq!(said(good), "", "{good}");
+        }
+    }
+
     #[test]
     fn external_urls() {
         let cases = [

@@ -25,7 +25,7 @@ const CHECKED: [((u64, u64), &str, Shape); 22] = [
     ((2, 4), "trace.jaeger.agent_port", Shape::Number),
     ((2, 4), "trace.otel.compression", Shape::Switch),
     ((2, 4), "trace.otel.insecure", Shape::Switch),
-    ((2, 4), "trace.otel.timeout", Shape::Number),
+    ((2, 7), "trace.otel.timeout", Shape::Number),
     ((2, 4), "trace.sample_rate", Shape::Number),
     ((2, 0), "trivy.ignore_unfixed", Shape::Switch),
     ((2, 0), "trivy.insecure", Shape::Switch),
