@@ -20,9 +20,15 @@ const YML: &str = "hostname: h\nexternal_url: u\nhttp:\n  port: 80\nhttps:\n  po
 
 /// A directory with a bundle of 2.7 without a scanner and a project with one image, `x`.
 fn place() -> TempDir {
+    place_with("harbor-db redis-photon harbor-log")
+}
+
+/// The same; beside those that every version needs, the bundle has the images `more`.
+fn place_with(more: &str) -> TempDir {
     let place = tempfile::tempdir().unwrap();
-    let names = "prepare harbor-core harbor-portal harbor-jobservice harbor-registryctl registry-photon nginx-photon harbor-db \
-                 redis-photon harbor-log";
+    let names = format!(
+        "prepare harbor-core harbor-portal harbor-jobservice harbor-registryctl registry-photon nginx-photon {more}"
+    );
     let layer = |name: &str| Tar::new().file("name", name).finish();
     let image = |name: &str| Image::new(&format!("goharbor/{name}:v2.7.4"), &[&layer(name)]);
     let images: Vec<Image> = names.split_whitespace().map(image).collect();
@@ -110,4 +116,23 @@ fn an_image_has_a_choice_of_its_own() {
         assert!(code != 0 && said.contains(words), "{arguments:?}: {code} {said}");
     }
     assert_eq!(check(place.path(), &["images/x.toml"]), (0, String::new()));
+}
+
+#[test]
+fn a_bundle_without_images_of_its_own_database_and_redis() {
+    let place = place_with("harbor-log");
+    let write = |name: &str, text: String| fs::write(place.path().join(name), text).unwrap();
+    write("outside.yaml", node("", EXTERNAL));
+    write("database.yaml", node("", "bundled"));
+    write(
+        "redis.yaml",
+        node("", EXTERNAL).replace("redis: {host: redis, password: 'ref+file:///r'}", "redis: bundled"),
+    );
+    let with = |file: &str| check(place.path(), &["--bundle", "harbor.tgz", file]);
+    assert_eq!(with("outside.yaml"), (0, String::new()));
+    for (key, image) in [("database", "goharbor/harbor-db"), ("redis", "goharbor/redis-photon")] {
+        let (code, said) = with(&format!("{key}.yaml"));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(&format!("{key}: this image holds no container image {image}")), "{said}");
+    }
 }

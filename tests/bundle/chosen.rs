@@ -3,7 +3,7 @@
 use contract::harbor::HarborOption;
 use habuild::bake::bundle;
 use habuild::bake::rootfs::Rootfs;
-use habuild::report::{Fault, fault_of};
+use habuild::report::{Failure, Fault, fault_of};
 use habuild::spec::image::Chosen;
 
 use super::make::{self, Image, Tar, gzip, save};
@@ -55,11 +55,12 @@ fn what_no_node_of_the_image_can_run_is_left_out() {
 fn an_option_that_is_not_there_is_refused() {
     let chosen = Chosen { options: Some(vec![HarborOption::Trivy]), bundled: true };
     let said = |unpacked: Unpacked| unpacked.bundle.only(&chosen).unwrap_err().to_string();
-    let words = "harbor.options: trivy needs image goharbor/trivy-adapter-photon, which the bundle lacks";
-    assert!(said(yml(&[])).starts_with(words));
+    let words =
+        "harbor.options: trivy needs image goharbor/trivy-adapter-photon, which the bundle lacks (bundle harbor.tgz)";
+    assert_eq!(said(yml(&[])), words);
     let image = Image::new("vmware/app:v1", &[&Tar::new().file("x", "x").finish()]);
     let first = || unpack(&make::bundle("v1.1.2", &["vmware/app:v1"], &save(std::slice::from_ref(&image)))).unwrap();
-    assert!(said(first()).starts_with("harbor.options: Harbor v1.1.2 has no trivy"));
+    assert_eq!(said(first()), "harbor.options: Harbor v1.1.2 has no trivy (bundle harbor.tgz)");
     let whole = first().bundle.only(&Chosen::default()).unwrap();
     assert_eq!(whole.images.len(), 1, "unless it is asked for, no option needs to be there");
 }
@@ -74,8 +75,17 @@ fn settings_travel_in_the_image_if_the_bundle_has_them() {
     assert!(record.ends_with(",\"settings\":{\"jobservice\":{\"max_job_workers\":20}}}\n"), "{record}");
     assert!(!unpacked.read("root/usr/share/habuild/bundle.json").contains("settings"), "the cache knows of none");
     let error = with(r#"{"jobservice": {"max_job_worker": 20}}"#).unwrap_err();
-    assert!(error.to_string().starts_with("harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such"));
+    assert_eq!(
+        error.to_string(),
+        "harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such setting (bundle harbor.tgz)"
+    );
     assert_eq!(fault_of(&error), Fault::Input);
+    // What is wrong may be a file of the bundle and not the key.
+    std::fs::write(unpacked.bundle.files.join("harbor.yml.tmpl"), "- a\n").unwrap();
+    let error = with(r#"{"jobservice": {"max_job_workers": 20}}"#).unwrap_err();
+    assert_eq!(error.to_string(), "bundle harbor.tgz: harbor.yml.tmpl: is no map");
+    let remedy = error.downcast::<Failure>().unwrap().remedy.unwrap();
+    assert!(remedy.starts_with("use the offline installer as it was released"), "{remedy}");
 }
 
 #[test]

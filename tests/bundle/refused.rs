@@ -17,11 +17,16 @@ fn image() -> Image {
 
 /// The message for a bundle that is refused.
 pub(super) fn said(bundle: &[u8]) -> String {
+    said_and_helps(bundle).0
+}
+
+/// The message, and what is said to help.
+fn said_and_helps(bundle: &[u8]) -> (String, String) {
     let error = unpack(bundle).expect_err("this bundle must be refused");
     assert_eq!(fault_of(&error), Fault::Input, "{error:?}");
     let failure = error.downcast_ref::<Failure>().expect("a failure that names the bundle");
-    assert!(failure.remedy.is_some());
-    failure.message.strip_prefix("bundle harbor.tgz: ").expect("it names the bundle").to_owned()
+    let words = failure.message.strip_prefix("bundle harbor.tgz: ").expect("it names the bundle");
+    (words.to_owned(), failure.remedy.clone().expect("it says what helps"))
 }
 
 /// What is said of a bundle whose image archive holds `saved`.
@@ -44,7 +49,8 @@ pub(super) fn said_of_file(add: impl FnOnce(Tar) -> Tar) -> String {
 #[test]
 fn what_is_no_archive_or_a_part_of_one() {
     for (bytes, words) in [
-        (b"404: there is no such file\n".to_vec(), "the file is not an archive (gzip and tar)"),
+        (b"404: there is no such file\n".to_vec(), "the file is text, not an archive"),
+        (vec![1; 40], "the file is not an archive (gzip and tar)"),
         (b"\n<!DOCTYPE html><html>not found</html>".to_vec(), "the file is a web page, not an archive"),
         (Tar::new().file("x", "x").finish(), "the file is a tar archive that is not compressed"),
         (b"".to_vec(), "the file is empty"),
@@ -82,6 +88,40 @@ fn what_is_no_archive_or_a_part_of_one() {
     assert_eq!(said(&gzip(&files)), "the file is cut off: it has no end mark");
     let other = bundle_files(&[TAG]).file("harbor/harbor.v1.1.2.tar.gz", "hello, I am no archive").finish();
     assert_eq!(said(&gzip(&other)), "its image archive harbor/harbor.v1.1.2.tar.gz is not an archive (gzip and tar)");
+}
+
+#[test]
+fn each_cause_has_the_remedy_that_helps() {
+    let (saved, again) = (save(&[image()]), "fetch the offline installer again");
+    let whole = bundle("v1.1.2", &[TAG], &saved);
+    let (itself, offline) = ("fetch the file itself: ", "give Harbor's offline installer: ");
+    // Text whose 512th byte is amid a character is text.
+    let cut = format!("x{}", "\u{e4}".repeat(400));
+    for (bytes, words, helps) in [
+        (b"<html>".to_vec(), "the file is a web page", itself),
+        (b"404\n".to_vec(), "the file is text, not an archive", itself),
+        (cut.into_bytes(), "the file is text, not an archive", itself),
+        (b"PK\x03\x04".to_vec(), "the file is a zip archive", offline),
+        (b"\xfd7zXZ\0".to_vec(), "the file is compressed with xz", offline),
+        (bundle_files(&[TAG]).finish(), "the file is a tar archive that is not compressed", "compress it "),
+        (gzip(&bundle_files(&[TAG]).finish()), "it has no image archive", offline),
+        (whole[..whole.len() / 2].to_vec(), "the file", again),
+        (bundle("dev", &[TAG], &saved), "its version cannot be read: ", "use a release; "),
+        (bundle("v1.0.1", &[TAG], &saved), "it is Harbor v1.0.1", "use Harbor 1.1 or later"),
+        (
+            bundle("v1.1.2", &["photon:1.0"], &saved),
+            "harbor/docker-compose.yml names image",
+            "use the offline installer as ",
+        ),
+        (bundle("v2.9.1", &[TAG], &saved), "it has no harbor/harbor.yml.tmpl", "use the offline installer as "),
+    ] {
+        let (said, remedy) = said_and_helps(&bytes);
+        assert!(said.starts_with(words) && remedy.starts_with(helps), "{said} ({remedy})");
+    }
+    let twice = "services:\n  ui: {image: 'vmware/app:v1'}\n  ui: {image: 'vmware/app:v1'}\n";
+    let tar = Tar::new().file("harbor/harbor.v1.1.2.tar.gz", gzip(&saved)).file("harbor/docker-compose.yml", twice);
+    let (said, _) = said_and_helps(&gzip(&tar.finish()));
+    assert!(said.contains("duplicate mapping key `ui`") && !said.contains("Policy"), "{said}");
 }
 
 #[test]

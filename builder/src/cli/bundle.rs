@@ -15,7 +15,7 @@ use crate::bake::docker::{self, Image};
 use crate::bake::packages::Packages;
 use crate::bake::store::Store;
 use crate::plan::inputs;
-use crate::report::{self, Failure, Fault};
+use crate::report;
 use crate::spec::image::Chosen;
 use crate::sys::digest::Digest;
 use crate::sys::{file, userns};
@@ -118,7 +118,8 @@ fn services(bundle: &Bundle) -> Result<Vec<Service>> {
             .collect());
     }
     let compose = file::read(&bundle.files.join(COMPOSE_FILE))?;
-    let services = harbor::services(&compose).map_err(|words| Failure::new(Fault::Bug, words))?;
+    let services = harbor::services(&compose);
+    let services = services.map_err(|words| bundle.refused(harbor::broken(COMPOSE_FILE, &words)))?;
     let of = |(name, image): (String, Option<String>)| Service { when: harbor::when(&name), name, image };
     Ok(services.into_iter().map(of).collect())
 }

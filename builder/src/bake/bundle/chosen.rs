@@ -1,9 +1,9 @@
 //! Which container images of a bundle an image gets: the cache keeps them all.
 
 use contract::harbor::{COMPOSE_FILE, HarborOption, Uses, When};
+use contract::strict::Mistake;
 
 use super::Bundle;
-use crate::report::{Failure, Fault};
 use crate::spec::image::Chosen;
 use crate::sys::file;
 
@@ -14,17 +14,20 @@ impl Bundle {
     /// The choice names an option that the version, or this bundle, has not got.
     pub fn only(mut self, chosen: &Chosen) -> anyhow::Result<Self> {
         let compose = file::read(&self.files.join(COMPOSE_FILE)).unwrap_or_default();
-        let uses = Uses::of(&self.version, &compose).map_err(|mistake| Failure::new(Fault::Input, mistake.message))?;
+        let uses = Uses::of(&self.version, &compose).map_err(|mistake| self.refused(mistake))?;
         let held: Vec<String> = self.images.iter().flat_map(|image| image.tags.clone()).collect();
         for option in chosen.options.iter().flatten() {
             let (name, version) = (option.name(), &self.version);
-            let refused = |what: String| Failure::new(Fault::Input, format!("harbor.options: {what}"));
+            let refused = |what: String, hint: &str| {
+                let mistake = Mistake::new(format!("harbor.options: {what}"));
+                self.refused(mistake.hint(hint))
+            };
             if !option.is_in(version) {
-                return Err(refused(format!("Harbor {version} has no {name}")).remedy("take it out").into());
+                return Err(refused(format!("Harbor {version} has no {name}"), "take it out").into());
             }
             if let Some(image) = uses.missing(&held, |when| when == When::Option(*option)).next() {
                 let what = format!("{name} needs image {image}, which the bundle lacks");
-                return Err(refused(what).remedy("take it out, or use a bundle that has it").into());
+                return Err(refused(what, "take it out, or use a bundle that has it").into());
             }
         }
         let wants = |option: HarborOption| chosen.options.as_ref().is_none_or(|options| options.contains(&option));

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use contract::harbor::{self, COMPOSE_FILE, Version, When};
 
-use super::{AGAIN, RELEASED, TOP};
+use super::{AGAIN, ITSELF, OFFLINE, RELEASED, TOP};
 use crate::bake::docker::Archive;
 use crate::bake::foreign::wrong;
 
@@ -21,8 +21,8 @@ pub(super) fn check_compose(compose: Option<&[u8]>, archive: &Archive) -> Result
 }
 
 /// Harbor from 1.8 on has its compose file written on the node, by an image of the bundle's. It names every image with the
-/// bundle's version, and up to 1.9 the registry with its own one before that (v1.9.4 and v2.15.2
-/// `make/photon/prepare/utils/docker_compose.py`).
+/// bundle's version, and up to 1.10 the registry with its own one before that (v1.8.6, v1.10.19, v2.0.0 and v2.15.2
+/// `make/photon/prepare/utils/docker_compose.py`); the archive's name has that version too (their `Makefile`).
 pub(super) fn check_members(version: &Version, to: &Path, archive: &Archive) -> Result<()> {
     let file = harbor::settings_file(version);
     if !to.join(file).is_file() {
@@ -66,22 +66,43 @@ fn archive_name(version: &Version) -> String {
     format!("harbor.{version}.tar.gz")
 }
 
+/// How archives of other kinds begin.
+const OTHERS: [(&[u8], &str); 5] = [
+    (b"PK\x03\x04", "the file is a zip archive, not a gzip one"),
+    (b"\xfd7zXZ\0", "the file is compressed with xz, not with gzip"),
+    (b"\x28\xb5\x2f\xfd", "the file is compressed with zstd, not with gzip"),
+    (b"BZh", "the file is compressed with bzip2, not with gzip"),
+    (b"7z\xbc\xaf", "the file is a 7z archive, not a gzip one"),
+];
+
 /// What makes a file no bundle at first sight, and what to do; it is left at its beginning.
 pub(super) fn no_bundle(file: &mut File) -> Result<Option<(&'static str, &'static str)>> {
     let mut head = Vec::new();
     Read::by_ref(file).take(512).read_to_end(&mut head).context("failed to read the bundle")?;
     file.rewind().context("failed to read the bundle")?;
-    let text = head.trim_ascii_start();
+    let other = OTHERS.iter().find(|(magic, _)| head.starts_with(magic));
     Ok(if head.is_empty() {
         Some(("the file is empty", AGAIN))
-    } else if text.first() == Some(&b'<') {
-        Some((
-            "the file is a web page, not an archive",
-            "fetch the file itself: curl --fail --location --remote-name URL",
-        ))
+    } else if head.trim_ascii_start().first() == Some(&b'<') {
+        Some(("the file is a web page, not an archive", ITSELF))
     } else if head.get(257..262) == Some(b"ustar") {
         Some(("the file is a tar archive that is not compressed", "compress it as it was released: gzip FILE"))
+    } else if let Some((_, words)) = other {
+        Some((words, OFFLINE))
+    } else if is_text(&head) {
+        Some(("the file is text, not an archive", ITSELF))
     } else {
         None
     })
+}
+
+/// Whether a file that begins so is text, such as a server's answer or a list of digests.
+fn is_text(head: &[u8]) -> bool {
+    // The last character may be cut off.
+    let text = match str::from_utf8(head) {
+        Err(error) if error.error_len().is_none() => head.get(..error.valid_up_to()).map(str::from_utf8),
+        whole => Some(whole),
+    };
+    let is_one = |text: &str| text.chars().all(|c| c.is_ascii_whitespace() || !c.is_control());
+    text.is_some_and(|text| text.is_ok_and(is_one))
 }

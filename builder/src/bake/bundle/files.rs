@@ -14,7 +14,7 @@ use contract::harbor::{COMPOSE_FILE, Generation, Version};
 use flate2::bufread::MultiGzDecoder;
 
 use super::complete::{check_compose, check_members};
-use super::{OFFLINE, RELEASED, TOP};
+use super::{NAMED, OFFLINE, RELEASED, TOP};
 use crate::bake::ahead::read_ahead;
 use crate::bake::docker::{self, Archive, Images};
 use crate::bake::foreign::{Filled, Put, bad, inside, linkable, reading, shown, wrong};
@@ -95,7 +95,7 @@ fn image_archive(path: &Path, entry: &Entry) -> Option<String> {
 
 fn version(name: &str) -> Result<(Version, Generation)> {
     let version = Version::of_archive(name).ok_or_else(|| {
-        wrong(format!("its version cannot be read: {TOP}/{name} is not called harbor.vX.Y.Z.tar.gz"), RELEASED)
+        wrong(format!("its version cannot be read: {TOP}/{name} is not called harbor.vX.Y.Z.tar.gz"), NAMED)
     })?;
     match version.generation() {
         Some(generation) => Ok((version, generation)),

@@ -47,6 +47,10 @@ const TOP: &str = "harbor";
 
 /// Against damage.
 const AGAIN: &str = "fetch the offline installer again, and compare its digest";
+/// Against what a server sent in place of the file.
+const ITSELF: &str = "fetch the file itself: curl --fail --location --remote-name URL";
+/// Against a build between releases, and a new name.
+const NAMED: &str = "use a release; habuild goes by that name, so give it back if the archive has a new one";
 /// Against another file than the one that is meant.
 const OFFLINE: &str = "give Harbor's offline installer: harbor-offline-installer-vX.Y.Z.tgz";
 /// Against one that somebody has changed, or one that is newer than habuild.

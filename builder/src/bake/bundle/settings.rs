@@ -15,13 +15,8 @@ impl Bundle {
     /// # Errors
     /// It has no such setting.
     pub fn with_settings(mut self, settings: &Defaults) -> anyhow::Result<Self> {
-        settings.check(&self.version, &|path| self.text(path)).map_err(|Mistake { message, hint }| {
-            let failure = Failure::new(Fault::Input, message);
-            match hint {
-                Some(hint) => failure.remedy(hint),
-                None => failure,
-            }
-        })?;
+        let judged = settings.check(&self.version, &|path| self.text(path));
+        judged.map_err(|mistake| self.refused(mistake))?;
         self.settings = settings.clone();
         Ok(self)
     }
@@ -31,11 +26,21 @@ impl Bundle {
     /// # Errors
     /// A file of the bundle that is missing, or is not as this version of Harbor has it.
     pub fn render_dry(&self) -> anyhow::Result<()> {
-        harbor::render_dry(&self.version, &self.settings, &|path| self.text(path)).map_err(|mistake| {
-            // A node, which has one only, calls it "the bundle".
-            let message = format!("bundle {}: {}", self.called, mistake.message.replacen(" of the bundle: ", ": ", 1));
-            Failure::new(Fault::Input, message).remedy(RELEASED).into()
-        })
+        let rendered = harbor::render_dry(&self.version, &self.settings, &|path| self.text(path));
+        rendered.map_err(|mistake| self.refused(mistake).into())
+    }
+
+    /// A mistake that was found once it was unpacked, with the bundle's name. One of a file of the bundle begins with that name;
+    /// one of a key that somebody wrote begins with the key.
+    pub(crate) fn refused(&self, mistake: Mistake) -> Failure {
+        let Mistake { message, hint } = mistake;
+        // A node, which has one only, calls it "the bundle"; its hint is to bake anew.
+        if let Some((file, words)) = message.split_once(" of the bundle: ") {
+            let message = format!("bundle {}: {file}: {words}", self.called);
+            return Failure::new(Fault::Input, message).remedy(RELEASED);
+        }
+        Failure::new(Fault::Input, format!("{message} (bundle {})", self.called))
+            .remedy(hint.unwrap_or_else(|| RELEASED.to_owned()))
     }
 
     /// What is no reason to refuse it, but to be told.
