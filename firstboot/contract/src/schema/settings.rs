@@ -131,6 +131,8 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>, above: &str) -> Option<
         return d.refuse(field, Mistake::new("cannot be set so").hint(why));
     }
     match &field.node.value {
+        // The reader gives ~ for a key without a value: neither a word for a `harbor.cfg` nor a password.
+        Value::Scalar { .. } if field.node.is_null() => Some(Setting::Plain(String::new())),
         Value::Scalar { text, .. } if text.starts_with("ref+") || may_be_secret(name) && !text.is_empty() => {
             d.secret(field).map(Setting::Secret)
         }
@@ -231,7 +233,23 @@ impl Serialize for Setting {
 
 #[cfg(test)]
 mod tests {
-    use super::may_be_secret;
+    use super::{Setting, may_be_secret};
+    use crate::schema;
+
+    #[test]
+    fn a_key_without_a_value_is_empty() {
+        for empty in ["", "~", "null"] {
+            let config = schema::parse(&format!(
+                "version: 1\ncluster: hub\nharbor: {{external_url: 'http://hub.example.com', admin_password: x, settings: \
+                 {{email_identity: {empty}, email_password: {empty}}}}}\nstorage: {{local: {{path: /srv/share}}}}\n\
+                 database: {{kind: mysql, host: db, user: harbor, password: x}}\nredis: {{host: redis}}\n"
+            ))
+            .unwrap();
+            for (name, setting) in &config.harbor.settings.0 {
+                assert!(matches!(setting, Setting::Plain(text) if text.is_empty()), "{name}: {setting:?}");
+            }
+        }
+    }
 
     #[test]
     fn secrets_are_told_by_name() {
