@@ -132,7 +132,8 @@ fn with_room_for(left: usize, arguments: &[&str]) -> (i32, String, String) {
         fs::create_dir_all(cache.join(name)).unwrap();
     }
     for name in ["lock", "no.tgz"] {
-        fs::write(cache.join(name), "no bundle").unwrap();
+        // At first sight an archive (gzip): others are refused before anything is made for them.
+        fs::write(cache.join(name), b"\x1f\x8bno bundle").unwrap();
     }
     let script = "mount -t tmpfs -o nr_inodes=100 none \"$2\" && cp -r \"$1/.\" \"$2\" && cd \"$2\" || exit 99
         rm -f fill; i=0; while : > packages/$i; do i=$((i+1)); done 2> /dev/null
