@@ -56,22 +56,16 @@ fn main() {
     let runs = std::env::var("HABUILD_RUNS").map_or(RUNS, |runs| runs.parse().expect("HABUILD_RUNS is a number"));
     let part = std::env::var("HABUILD_BENCH").unwrap_or_default();
     if part == "agent" {
-        let table = agent::table();
-        print!("{table}");
-        let at = project().join("target/bench");
-        fs::create_dir_all(&at).unwrap();
-        fs::write(at.join("agent.md"), table).unwrap();
+        leave("agent", &agent::table());
         return;
     }
     if part == "bundle" {
         let at = project().join("target/bench");
-        let table = bundles::table(&at, runs);
-        print!("{table}");
-        fs::write(at.join("bundle.md"), table).unwrap();
+        leave("bundle", &bundles::table(&at, runs));
         return;
     }
     if let Some(images) = boots::images() {
-        print!("{}", boots::table(&images, runs));
+        leave("boots", &boots::table(&images, runs));
         return;
     }
     if let Some(image) = load::image() {
@@ -100,6 +94,14 @@ fn main() {
         let _ = fs::remove_dir_all(bench.path(name));
         let _ = fs::remove_file(bench.path(name));
     }
+}
+
+/// Prints a table, and leaves it where `make bench-readme` takes it from.
+fn leave(name: &str, table: &str) {
+    print!("{table}");
+    let at = project().join("target/bench");
+    fs::create_dir_all(&at).unwrap();
+    fs::write(at.join(name).with_extension("md"), table).unwrap();
 }
 
 #[derive(Default)]

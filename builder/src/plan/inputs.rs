@@ -109,7 +109,9 @@ pub fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
         return Err(refused("is no regular file".into()).remedy("name the offline installer's .tgz file").into());
     }
     let (sha256, _) = Digest::of_file(&path).map_err(|error| {
-        refused("cannot be read".into()).because(error).remedy("harbor.bundle in the image spec names it")
+        refused("cannot be read".into())
+            .because(error)
+            .remedy("harbor.bundle in the image spec names it; the stand-in is built by: make stand-in")
     })?;
     if let Some(wanted) = harbor.sha256
         && wanted != sha256
@@ -129,10 +131,13 @@ pub fn bundle(harbor: &Harbor, root: &Path) -> Result<PlannedBundle> {
 
 /// A bundle that no image spec names: all of it; and its length in bytes.
 pub fn bundle_file(path: &Path) -> Result<(PlannedBundle, u64)> {
-    let wrong = |words: &str| Failure::new(Fault::Usage, format!("{}: {words}", path.display()));
+    let wrong = |words: &str| {
+        let failure = Failure::new(Fault::Usage, format!("{}: {words}", path.display()));
+        failure.remedy("name Harbor's offline installer: harbor-offline-installer-vX.Y.Z.tgz")
+    };
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(wrong("is no file, and should be an offline installer").into()),
+        Ok(_) => return Err(wrong("is no file").into()),
         Err(error) => return Err(wrong("there is no such file").because(error).into()),
     }
     let (sha256, length) = Digest::of_file(path)?;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use contract::harbor::{self, COMPOSE_FILE, Version, When};
 
 use super::{AGAIN, ITSELF, OFFLINE, RELEASED, TOP};
-use crate::bake::docker::Archive;
+use crate::bake::docker::{self, Archive};
 use crate::bake::foreign::wrong;
 
 /// Harbor up to 1.7 brings its compose file: every image that it names must be there.
@@ -28,25 +28,17 @@ pub(super) fn check_members(version: &Version, to: &Path, archive: &Archive) -> 
     if !to.join(file).is_file() {
         return Err(wrong(format!("it has no {TOP}/{file}"), RELEASED));
     }
-    let tags: Vec<&String> = archive.images.iter().flat_map(|image| &image.tags).collect();
-    let tagged = |image: &str| {
-        let tags = tags.iter().filter_map(|tag| tag.rsplit_once(':'));
-        tags.filter(|(name, _)| *name == image).map(|(_, tag)| tag).collect::<Vec<_>>()
-    };
+    let tagged = |image| docker::tags_of(&archive.images, image);
     let members = harbor::members(version);
     // Database and Redis may be elsewhere.
     let needed = members.iter().filter(|member| matches!(member.when, When::Always | When::Prepare));
-    let missing = needed.map(|member| member.image).filter(|image| tagged(image).is_empty());
+    let missing = needed.map(|member| member.image).filter(|image| tagged(image).next().is_none());
     lacks(&format!("Harbor {version} needs"), missing)?;
-    let fits =
-        |tag: &str| tag.strip_suffix(version.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+    let fits = |tag: &str| tag.strip_suffix(version.as_str()).is_some_and(|rest| rest.ends_with([':', '-']));
     for member in members.iter().filter(|member| member.when != When::Never) {
-        let tags = tagged(member.image);
-        if let Some(other) = tags.first().filter(|_| !tags.iter().any(|tag| fits(tag))) {
-            let words =
-                format!("{TOP}/{} holds {}:{other}, and Harbor {version} runs", archive_name(version), member.image);
-            return Err(wrong(format!("{words} {}:{version}", member.image), RELEASED));
-        }
+        let Some(other) = tagged(member.image).next().filter(|_| !tagged(member.image).any(fits)) else { continue };
+        let runs = format!("Harbor {version} runs {}:{version}", member.image);
+        return Err(wrong(format!("{TOP}/harbor.{version}.tar.gz holds {other}, and {runs}"), RELEASED));
     }
     Ok(())
 }
@@ -60,10 +52,6 @@ fn lacks<'m>(whoever: &str, missing: impl Iterator<Item = &'m str>) -> Result<()
         n => format!(" (and {} more)", n - 1),
     };
     Err(wrong(format!("{whoever} image {first}{others}, which its image archive lacks"), RELEASED))
-}
-
-fn archive_name(version: &Version) -> String {
-    format!("harbor.{version}.tar.gz")
 }
 
 /// How archives of other kinds begin.

@@ -6,8 +6,8 @@
 mod chosen;
 mod complete;
 mod files;
+mod judged;
 mod kept;
-mod settings;
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -50,6 +50,12 @@ pub struct Image {
     pub configuration: String,
 }
 
+/// The names with tags that an image of this name has among `images`.
+pub(in crate::bake) fn tags_of<'i>(images: &'i [Image], name: &'i str) -> impl Iterator<Item = &'i str> {
+    let tags = images.iter().flat_map(|image| &image.tags).map(String::as_str);
+    tags.filter(move |tag| tag.rsplit_once(':').is_some_and(|(called, _)| called == name))
+}
+
 /// An archive that was read.
 #[derive(Debug)]
 pub struct Archive {

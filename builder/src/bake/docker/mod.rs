@@ -17,6 +17,7 @@ pub mod marks;
 mod reference;
 mod split;
 
+pub(in crate::bake) use archive::tags_of;
 pub use archive::{Archive, Image, OtherLayer, read};
 pub use images::{BUILDER, Images, StoredLayer, key as layer_key};
 pub use layout::{LaidOut, chains, lay_out};

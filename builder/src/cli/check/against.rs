@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use contract::harbor::Version;
 use contract::schema::NodeConfig;
+use contract::strict::{Mistake, Place};
 
+use super::super::paths;
 use crate::bake::bundle::{self, Bundle};
 use crate::bake::packages::Packages;
 use crate::bake::store::Store;
@@ -26,9 +28,10 @@ pub(super) struct Against {
 impl Against {
     /// The bundle `file`, or that of the image spec `image`, in which `file` takes its bundle's place.
     pub(super) fn open(root: &Path, cache: &Path, file: Option<&Path>, image: Option<&str>) -> Result<Self> {
-        let planned = match image {
-            Some(image) => of_image(root, image, file)?,
-            None => inputs::bundle_file(file.unwrap_or(Path::new("")))?.0,
+        let planned = match (image, file) {
+            (Some(image), file) => of_image(root, image, file)?,
+            (None, Some(file)) => inputs::bundle_file(file)?.0,
+            (None, None) => bail!("neither a bundle nor an image to check against"),
         };
         let (store, packages) = (Store::open(cache)?, Packages::open(cache)?);
         let _in_use = store.in_use()?;
@@ -53,13 +56,13 @@ impl Against {
     }
 
     fn judge_node(&self, file: &Path, config: &NodeConfig, in_file: bool) -> Result<()> {
-        let problem = |mistake: contract::strict::Mistake| {
+        let problem = |mistake: Mistake| {
             // It begins with the key, where it is about one.
             let (key, message) = match mistake.message.split_once(": ") {
                 Some((key, message)) if !key.contains(' ') => (key.to_owned(), message.to_owned()),
                 _ => (String::new(), mistake.message),
             };
-            let place = if in_file && !key.is_empty() { config.place(&key) } else { Default::default() };
+            let place = if in_file && !key.is_empty() { config.place(&key) } else { Place::default() };
             Problem { file: file.into(), line: place.line, column: place.column, key, message, hint: mistake.hint }
         };
         let problems: Vec<Problem> = self.baked.misfits(config).into_iter().map(problem).collect();
@@ -86,7 +89,7 @@ impl Against {
 fn of_image(root: &Path, image: &str, file: Option<&Path>) -> Result<PlannedBundle> {
     let mut overrides = Vec::new();
     if let Some(file) = file {
-        let file = std::path::absolute(file)?;
+        let file = paths::absolute(file)?;
         let value = serde_json::Value::from(file.display().to_string()).to_string();
         overrides.push(Override { key: "harbor.bundle".into(), value, given: "--bundle".into() });
     }

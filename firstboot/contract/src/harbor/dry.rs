@@ -5,7 +5,7 @@
 
 #[cfg(test)]
 #[path = "dry_tests.rs"]
-mod tests;
+pub(super) mod tests;
 
 use super::{
     ClusterSecrets, Compose, Defaults, Directories, Generation, HarborOption, Inputs, Version, limits, render, yml,

@@ -4,7 +4,7 @@ use super::*;
 use crate::harbor::broken;
 
 /// In the form of `harbor.yml`, with what a node sets.
-const YML: &str = "hostname: h
+pub(in super::super) const YML: &str = "hostname: h
 # external_url: u
 http:
   port: 80

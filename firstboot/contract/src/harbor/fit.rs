@@ -2,7 +2,8 @@
 //! the node before anything on the share says that it is of this version.
 
 use super::{
-    COMPOSE_FILE, Defaults, Generation, Uses, Version, check_database_password, check_redis_password, dry, limits, uses,
+    COMPOSE_FILE, Defaults, Generation, Uses, Version, broken_file, check_database_password, check_redis_password, dry,
+    limits, uses,
 };
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
@@ -42,51 +43,34 @@ pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> 
     let rendered = dry::render_for(config, version, settings, *file, secret);
     let database = config.database.external().and_then(|_| secret("database.password"));
     let redis = config.redis.external().and_then(|_| secret("redis.password"));
+    let limited = limits(config, version);
+    // What the version cannot do at all, its bundle has no place for: that is no fault of the bundle's.
+    let blameless = limited.is_err();
     let mut found = Vec::new();
     for judged in [
-        limits(config, version),
+        limited,
         held,
         database.map_or(Ok(()), |password| check_database_password(version, &password)),
         redis.map_or(Ok(()), |password| check_redis_password(version, &password)),
         rendered,
     ] {
         // Rendering looks at the passwords too.
-        found.extend(judged.err().filter(|mistake| !found.contains(mistake)));
+        let is_new = |mistake: &Mistake| !found.contains(mistake);
+        found.extend(judged.err().filter(is_new).filter(|mistake| !(blameless && broken_file(mistake).is_some())));
     }
     found
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::dry::tests::YML;
     use super::*;
     use crate::schema;
 
-    /// A bundle's `harbor.yml`, as short as it can be.
-    const YML: &str = "hostname: h
-external_url: u
-http:
-  port: 80
-harbor_admin_password: w
-database:
-  password: w
-data_volume: /data
-jobservice:
-  max_job_workers: 10
-# external_database:
-#   harbor:
-#     host: h
-#     port: p
-#     db_name: n
-#     username: u
-#     password: w
-#     ssl_mode: m
-# external_redis:
-#   host: h
-#   password: w
-#   registry_db_index: 1
-#   jobservice_db_index: 2
-#   trivy_db_index: 5
-";
+    /// A bundle's `harbor.yml`, with a key that a node may set.
+    fn yml() -> String {
+        format!("{YML}jobservice:\n  max_job_workers: 10\n")
+    }
 
     /// What does not fit of a node config with this password of the database, and with `more` below `harbor`.
     fn said(harbor: &str, kind: &str, more: &str, password: Option<&str>) -> Vec<String> {
@@ -100,7 +84,7 @@ jobservice:
             version: &Version::parse(harbor).unwrap(),
             images: &["goharbor/harbor-core:v2".to_owned()],
             settings: &Defaults::default(),
-            file: &|_| Ok(YML.to_owned()),
+            file: &|_| Ok(yml()),
         };
         let secret = |key: &str| password.filter(|_| key == "database.password").map(str::to_owned);
         misfits(&config, &baked, &secret).into_iter().map(|mistake| mistake.message).collect()
@@ -131,17 +115,23 @@ jobservice:
     #[test]
     fn the_node_config_with_every_key_is_one_for_today() {
         let config = schema::parse(include_str!("../../../../tests/golden/node/full.yaml")).unwrap();
-        let more = "https: {port: 443, certificate: c, private_key: k}\ntrivy:\n  ignore_unfixed: false\n  timeout: t\n  # github_token: x\n\
-                    proxy:\n  no_proxy:\n  components: [core]\n# metric:\n#   enabled: false\n#   port: 9090\n#   path: /metrics\n\
-                    # external_redis:\n#   username:\n#   tlsOptions:\n#     enable: false\n#     rootCA:\n\
-                    # external_database:\n#   harbor:\n#     max_open_conns: 0\n# https:\n#   port: 1\n#   certificate: c\n#   private_key: k\n";
+        let more = "trivy:\n  ignore_unfixed: false\n  timeout: t\n  # github_token: x\nproxy:\n  no_proxy:\n  components: [core]\n\
+                    # external_redis:\n#   username:\n#   tlsOptions:\n#     enable: false\n#     rootCA:\n";
         let baked = Baked {
             version: &Version::parse("v2.15.2").unwrap(),
             images: &["trivy-adapter-photon", "harbor-exporter"].map(|name| format!("goharbor/{name}:v2.15.2")),
             settings: &Defaults::default(),
-            file: &|_| Ok(format!("{YML}{more}")),
+            file: &|_| Ok(yml() + more),
         };
         assert_eq!(misfits(&config, &baked, &|_| None), []);
+    }
+
+    #[test]
+    fn the_bundle_is_not_blamed_for_what_its_version_cannot_do() {
+        let kind = "database.kind: Harbor v1.1.2 keeps its data in MySQL only";
+        assert_eq!(said("v1.1.2", "postgresql", "", None), [kind]);
+        // The file of a later one in its place is.
+        assert!(said("v1.1.2", "mysql", "", None)[0].starts_with("docker-compose.yml of the bundle: "));
     }
 
     #[test]

@@ -263,9 +263,17 @@ pub fn render(inputs: &Inputs<'_>) -> Result<Rendered, Mistake> {
     Ok(rendered)
 }
 
+const OF_THE_BUNDLE: &str = " of the bundle: ";
+
 /// A file of the bundle that is not as this version of Harbor has it.
 #[must_use]
 pub fn broken(path: &str, what: &str) -> Mistake {
-    Mistake::new(format!("{path} of the bundle: {what}"))
+    Mistake::new(format!("{path}{OF_THE_BUNDLE}{what}"))
         .hint("the bundle is damaged or of an unknown kind: bake the image anew")
+}
+
+/// The file of the bundle and what is wrong with it, if a mistake is one of [`broken`]'s.
+#[must_use]
+pub fn broken_file(mistake: &Mistake) -> Option<(&str, &str)> {
+    mistake.message.split_once(OF_THE_BUNDLE)
 }

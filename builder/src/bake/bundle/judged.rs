@@ -1,11 +1,12 @@
-//! What the bake finds out about a node's configuration: whether the bundle has the settings that the image gives defaults for,
-//! and whether its own files can be rendered.
+//! What is found out about a bundle once it is unpacked: whether it has the settings that the image gives defaults for, whether its
+//! own files can be rendered, what is doubtful about it, and what it cannot do for a node config.
 
 use contract::harbor::{self, Baked, Defaults, Generation, Member, Version, When, broken};
 use contract::schema::NodeConfig;
 use contract::strict::Mistake;
 
 use super::{Bundle, RELEASED};
+use crate::bake::docker;
 use crate::report::{Failure, Fault};
 use crate::sys::file;
 
@@ -33,14 +34,13 @@ impl Bundle {
     /// A mistake that was found once it was unpacked, with the bundle's name. One of a file of the bundle begins with that name;
     /// one of a key that somebody wrote begins with the key.
     pub(crate) fn refused(&self, mistake: Mistake) -> Failure {
-        let Mistake { message, hint } = mistake;
         // A node, which has one only, calls it "the bundle"; its hint is to bake anew.
-        if let Some((file, words)) = message.split_once(" of the bundle: ") {
+        if let Some((file, words)) = harbor::broken_file(&mistake) {
             let message = format!("bundle {}: {file}: {words}", self.called);
             return Failure::new(Fault::Input, message).remedy(RELEASED);
         }
-        Failure::new(Fault::Input, format!("{message} (bundle {})", self.called))
-            .remedy(hint.unwrap_or_else(|| RELEASED.to_owned()))
+        Failure::new(Fault::Input, format!("{} (bundle {})", mistake.message, self.called))
+            .remedy(mistake.hint.unwrap_or_else(|| RELEASED.to_owned()))
     }
 
     /// What is no reason to refuse it, but to be told.
@@ -65,8 +65,7 @@ impl Bundle {
 
     /// The names with tags that an image of this name has.
     pub(crate) fn tags_of<'b>(&'b self, image: &'b str) -> impl Iterator<Item = &'b str> {
-        let tags = self.images.iter().flat_map(|image| &image.tags);
-        tags.filter(move |tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == image)).map(String::as_str)
+        docker::tags_of(&self.images, image)
     }
 
     /// What an image with this bundle cannot do for a node config, as the node will judge it; of secrets in stores nothing is known here.
