@@ -75,7 +75,8 @@ impl Bundle {
     ) -> Result<(), Trouble> {
         let file = |path: &str| Self::file(host, path);
         let Self { version, images, settings, .. } = self;
-        let found = harbor::misfits(config, &Baked { version, images, settings, file: &file }, secret);
+        let baked = Baked { version, images, of_bundle: None, settings, file: &file };
+        let found = harbor::misfits(config, &baked, secret);
         for mistake in found.iter().skip(1) {
             journal::say(&mistake.to_string());
         }

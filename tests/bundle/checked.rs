@@ -77,19 +77,23 @@ fn what_a_node_would_say_is_said_on_the_desk() {
     write("good.yaml", node("", EXTERNAL));
     write(
         "bad.yaml",
-        node(", trivy: true, settings: {jobservice: {max_job_worker: 3}}", &EXTERNAL.replace("postgresql", "mysql")),
+        node(
+            ", trivy: true, settings: {hostnam: h, jobservice: {max_job_worker: 3}}",
+            &EXTERNAL.replace("postgresql", "mysql"),
+        ),
     );
     write("user-data", schema::user_data(&node(", trivy: true", EXTERNAL)).unwrap());
     let with = |file: &str| check(place.path(), &["--bundle", "harbor.tgz", file]);
     assert_eq!(with("good.yaml"), (0, String::new()));
-    let lacks = "harbor.trivy: this image holds no container image goharbor/trivy-adapter-photon (leave it out, or bake an image whose \
-                 spec has \"trivy\" in harbor.options)\n";
+    let lacks = "harbor.trivy: the bundle holds no container image goharbor/trivy-adapter-photon (leave it out, or take a bundle that \
+                 has it: the offline installer as Harbor released it)\n";
     let (code, said) = with("bad.yaml");
     let expected = [
         &format!("bad.yaml:3:83: {lacks}"),
-        "bad.yaml:3:120: harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such setting (did you mean \"max_job_workers\"?)\n",
+        "bad.yaml:3:107: harbor.settings.hostnam: Harbor v2.7.4 has no such setting (did you mean \"hostname\"?)\n",
+        "bad.yaml:3:132: harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such setting (did you mean \"max_job_workers\"?)\n",
         "bad.yaml:6:12: database.kind: Harbor v2.7.4 keeps its data in PostgreSQL only (write postgresql)\n",
-        "3 problems\n",
+        "4 problems\n",
     ];
     assert_eq!((code, said), (2, expected.concat()));
     assert_eq!(with("user-data"), (2, format!("user-data: {lacks}1 problem\n")));
@@ -107,7 +111,11 @@ fn an_image_has_a_choice_of_its_own() {
         said.starts_with("node.yaml:6:1: database: this image holds no container image goharbor/harbor-db"),
         "{said}"
     );
-    fs::write(place.path().join("images/x.toml"), spec("[harbor.settings]\njobservice.max_job_worker = 3")).unwrap();
+    fs::write(
+        place.path().join("images/x.toml"),
+        spec("[harbor.settings]\njobservice.max_job_worker = 3\njobservice.webhook = 3"),
+    )
+    .unwrap();
     let words = "harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such setting";
     for arguments in
         [&["--bundle", "harbor.tgz", "images/x.toml"][..], &["--image", "x"], &["--image", "x", "node.yaml"]]
@@ -115,6 +123,8 @@ fn an_image_has_a_choice_of_its_own() {
         let (code, said) = check(place.path(), arguments);
         assert!(code != 0 && said.contains(words), "{arguments:?}: {code} {said}");
     }
+    let (_, said) = check(place.path(), &["--bundle", "harbor.tgz", "images/x.toml"]);
+    assert!(said.ends_with("2 problems\n"), "{said}");
     assert_eq!(check(place.path(), &["images/x.toml"]), (0, String::new()));
 }
 
@@ -133,6 +143,6 @@ fn a_bundle_without_images_of_its_own_database_and_redis() {
     for (key, image) in [("database", "goharbor/harbor-db"), ("redis", "goharbor/redis-photon")] {
         let (code, said) = with(&format!("{key}.yaml"));
         assert_eq!(code, 2, "{said}");
-        assert!(said.contains(&format!("{key}: this image holds no container image {image}")), "{said}");
+        assert!(said.contains(&format!("{key}: the bundle holds no container image {image}")), "{said}");
     }
 }

@@ -109,17 +109,22 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 pub(crate) struct Image {
     pub(crate) tags: Vec<String>,
     pub(crate) layers: Vec<Vec<u8>>,
+    pub(crate) architecture: &'static str,
 }
 
 impl Image {
     pub(crate) fn new(tag: &str, layers: &[&[u8]]) -> Self {
-        Self { tags: vec![tag.into()], layers: layers.iter().map(|layer| layer.to_vec()).collect() }
+        Self {
+            tags: vec![tag.into()],
+            layers: layers.iter().map(|layer| layer.to_vec()).collect(),
+            architecture: "amd64",
+        }
     }
 
     pub(crate) fn configuration(&self) -> Vec<u8> {
         let diff_ids: Vec<String> = self.layers.iter().map(|layer| format!("sha256:{}", Digest::of(layer))).collect();
         let configuration = json!({
-            "architecture": "amd64",
+            "architecture": self.architecture,
             "os": "linux",
             "config": {"Cmd": ["/bin/cat", "/etc/words"], "Env": ["PATH=/bin"]},
             "created": "2017-07-14T02:40:00Z",

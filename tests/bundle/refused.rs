@@ -113,6 +113,16 @@ fn each_cause_has_the_remedy_that_helps() {
             "harbor/docker-compose.yml names image",
             "use the offline installer as ",
         ),
+        (
+            bundle("v1.1.2", &[TAG], &save(&[Image { architecture: "arm64", ..image() }])),
+            "its image archive harbor/harbor.v1.1.2.tar.gz",
+            "use a bundle for amd64",
+        ),
+        (
+            bundle("v1.1.2", &[TAG], &Tar::new().finish()),
+            "its image archive harbor/harbor.v1.1.2.tar.gz has no manifest.json",
+            "use the offline installer as ",
+        ),
         (bundle("v2.9.1", &[TAG], &saved), "it has no harbor/harbor.yml.tmpl", "use the offline installer as "),
     ] {
         let (said, remedy) = said_and_helps(&bytes);

@@ -10,7 +10,11 @@ const NEEDED: &str =
 /// A bundle of this version whose images have these names, with tags.
 fn of(version: &str, tags: &[String]) -> Vec<u8> {
     // One image by all these names: only the names are looked at.
-    let image = Image { tags: tags.to_vec(), layers: vec![Tar::new().file("etc/words", "hello\n").finish()] };
+    let image = Image {
+        tags: tags.to_vec(),
+        layers: vec![Tar::new().file("etc/words", "hello\n").finish()],
+        architecture: "amd64",
+    };
     let tar = Tar::new().file(&format!("harbor/harbor.{version}.tar.gz"), gzip(&save(&[image])));
     let file = if version.starts_with("v1") { "harbor/harbor.yml" } else { "harbor/harbor.yml.tmpl" };
     gzip(&tar.file(file, "hostname: x\n").finish())

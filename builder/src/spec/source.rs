@@ -113,7 +113,10 @@ impl<'o> Source<'o> {
             let strict::Problem { line, column, key, message, hint } = problem;
             // Lines beyond the text belong to the options, one each.
             match line.checked_sub(self.line_starts.len() + 1).and_then(|i| self.overrides.get(i)) {
-                Some(option) => placed(&option.given, (0, 0), &key, Mistake { message, hint }),
+                Some(option) => {
+                    let key = if option.given == format!("--set {key}") { "" } else { key.as_str() };
+                    placed(&option.given, (0, 0), key, Mistake { message, hint })
+                }
                 None => placed(&self.file, (line, column), &key, Mistake { message, hint }),
             }
         };

@@ -15,7 +15,7 @@ impl Bundle {
     pub fn only(mut self, chosen: &Chosen) -> anyhow::Result<Self> {
         let compose = file::read(&self.files.join(COMPOSE_FILE)).unwrap_or_default();
         let uses = Uses::of(&self.version, &compose).map_err(|mistake| self.refused(mistake))?;
-        let held: Vec<String> = self.images.iter().flat_map(|image| image.tags.clone()).collect();
+        let held = self.names();
         for option in chosen.options.iter().flatten() {
             let (name, version) = (option.name(), &self.version);
             let refused = |what: String, hint: &str| {

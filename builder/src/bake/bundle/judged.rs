@@ -11,13 +11,19 @@ use crate::report::{Failure, Fault};
 use crate::sys::file;
 
 impl Bundle {
+    /// The settings, for an image's defaults, that the bundle has not got.
+    pub(crate) fn misplaced(&self, settings: &Defaults) -> Vec<Mistake> {
+        settings.misplaced(&self.version, &|path| self.text(path))
+    }
+
     /// The bundle with defaults for its settings.
     ///
     /// # Errors
     /// It has no such setting.
     pub fn with_settings(mut self, settings: &Defaults) -> anyhow::Result<Self> {
-        let judged = settings.check(&self.version, &|path| self.text(path));
-        judged.map_err(|mistake| self.refused(mistake))?;
+        if let Some(mistake) = self.misplaced(settings).into_iter().next() {
+            return Err(self.refused(mistake).into());
+        }
         self.settings = settings.clone();
         Ok(self)
     }
@@ -68,12 +74,19 @@ impl Bundle {
         docker::tags_of(&self.images, image)
     }
 
-    /// What an image with this bundle cannot do for a node config, as the node will judge it; of secrets in stores nothing is known here.
+    /// The names with tags of all its images.
     #[must_use]
-    pub fn misfits(&self, config: &NodeConfig) -> Vec<Mistake> {
-        let images: Vec<String> = self.images.iter().flat_map(|image| image.tags.clone()).collect();
+    pub fn names(&self) -> Vec<String> {
+        self.images.iter().flat_map(|image| image.tags.clone()).collect()
+    }
+
+    /// What an image with this bundle cannot do for a node config, as the node will judge it; of secrets in stores nothing is known here.
+    /// `of_bundle`: the names with tags of all images that the bundle held.
+    #[must_use]
+    pub fn misfits(&self, config: &NodeConfig, of_bundle: Option<&[String]>) -> Vec<Mistake> {
+        let images = self.names();
         let (version, settings, file) = (&self.version, &self.settings, |path: &str| self.text(path));
-        let baked = Baked { version, images: &images, settings, file: &file };
+        let baked = Baked { version, images: &images, of_bundle, settings, file: &file };
         harbor::misfits(config, &baked, &|key| config.literal(key))
     }
 

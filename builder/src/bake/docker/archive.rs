@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use contract::harbor::is_image;
 use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ use super::frames::Frames;
 use super::images::{Images, StoredLayer};
 use super::layer::{self, Unpacked};
 use super::reference;
-use crate::bake::foreign::{Filled, Put, bad, fill, inside, reading, shown};
+use crate::bake::foreign::{Filled, Put, bad, fill, inside, reading, shown, wrong};
 use crate::bake::tarstream::{Entry, Kind, TarStream};
 use crate::sys::digest::{Digest, Hashing};
 
@@ -31,6 +32,11 @@ const LONGEST_DOCUMENT: u64 = 8 << 20;
 const LONGEST_DOCUMENTS: usize = 64 << 20;
 /// As many layers as Docker stacks.
 const MOST_LAYERS: usize = 125;
+
+/// Against an archive that another program than Docker wrote.
+const SAVED: &str = "use the offline installer as Harbor released it, or make the archive in it with docker save";
+/// Against images for other machines.
+const MACHINE: &str = "use a bundle for amd64: nodes are no other machines in this version of habuild";
 
 const MANIFEST: &str = "manifest.json";
 const BLOBS: &str = "blobs/sha256/";
@@ -53,7 +59,7 @@ pub struct Image {
 /// The names with tags that an image of this name has among `images`.
 pub(in crate::bake) fn tags_of<'i>(images: &'i [Image], name: &'i str) -> impl Iterator<Item = &'i str> {
     let tags = images.iter().flat_map(|image| &image.tags).map(String::as_str);
-    tags.filter(move |tag| tag.rsplit_once(':').is_some_and(|(called, _)| called == name))
+    tags.filter(move |tag| is_image(tag, name))
 }
 
 /// An archive that was read.
@@ -220,14 +226,14 @@ impl Found<'_> {
     fn images(self, what: &str) -> Result<Archive> {
         let manifest = self.documents.get(MANIFEST);
         let manifest =
-            manifest.ok_or_else(|| bad(format!("{what} has no {MANIFEST}: docker save did not write it")))?;
+            manifest.ok_or_else(|| wrong(format!("{what} has no {MANIFEST}: docker save did not write it"), SAVED))?;
         let entries: Vec<ManifestEntry> = serde_json::from_slice(manifest)
             .map_err(|error| bad(format!("{what}: {MANIFEST} cannot be understood ({error})")))?;
         let mut length = 0;
         let images = entries.into_iter().map(|entry| self.image(entry, what, &mut length));
         let images = images.collect::<Result<Vec<_>>>()?;
         if images.is_empty() {
-            return Err(bad(format!("{what} holds no image")));
+            return Err(wrong(format!("{what} holds no image"), SAVED));
         }
         let mut ids: BTreeMap<&str, Digest> = BTreeMap::new();
         for image in &images {
@@ -260,6 +266,8 @@ impl Found<'_> {
         }
         let id = Digest::of(configuration);
         check_name(&entry.config, id, &format!("{what}: {}", entry.config))?;
+        configuration::is_for_nodes(configuration)
+            .map_err(|words| wrong(format!("{what}: image {called}: {} {words}", entry.config), MACHINE))?;
         let wanted =
             configuration::diff_ids(configuration).map_err(|words| refused(format!("{} {words}", entry.config)))?;
         let layers = entry.layers.unwrap_or_default();

@@ -5,12 +5,12 @@ use serde_json::Value;
 /// The only machine that nodes are.
 const ARCHITECTURE: &str = "amd64";
 
-/// The digests of the layers' tars, bottom first, as it names them. `Err` says what is wrong with it.
+/// Whether the image is one for nodes. `Err` says what else it is for.
 ///
 /// Docker passes over an image for another operating system without a word but in its log ("not restoring image").
-pub(super) fn diff_ids(text: &[u8]) -> Result<Vec<String>, String> {
-    let value: Value = serde_json::from_slice(text).map_err(|error| format!("cannot be understood ({error})"))?;
-    let object = value.as_object().ok_or("is no JSON object")?;
+pub(super) fn is_for_nodes(text: &[u8]) -> Result<(), String> {
+    // What cannot be understood is told by `diff_ids`.
+    let Ok(Value::Object(object)) = serde_json::from_slice(text) else { return Ok(()) };
     for (key, wanted) in [("os", "linux"), ("architecture", ARCHITECTURE)] {
         match object.get(key) {
             None | Some(Value::Null) => {}
@@ -18,6 +18,13 @@ pub(super) fn diff_ids(text: &[u8]) -> Result<Vec<String>, String> {
             Some(found) => return Err(format!("is for {key} {found}, and a node has {wanted:?}")),
         }
     }
+    Ok(())
+}
+
+/// The digests of the layers' tars, bottom first, as it names them. `Err` says what is wrong with it.
+pub(super) fn diff_ids(text: &[u8]) -> Result<Vec<String>, String> {
+    let value: Value = serde_json::from_slice(text).map_err(|error| format!("cannot be understood ({error})"))?;
+    let object = value.as_object().ok_or("is no JSON object")?;
     let rootfs = object.get("rootfs").and_then(Value::as_object).ok_or("has no rootfs")?;
     match rootfs.get("diff_ids") {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -33,7 +40,9 @@ mod tests {
     fn what_docker_restores() {
         let layers = r#""rootfs":{"type":"layers","diff_ids":["sha256:aa"]}"#;
         for good in ["", r#""os":"linux","architecture":"amd64","#, r#""os":"","architecture":null,"#] {
-            assert_eq!(diff_ids(format!("{{{good}{layers}}}").as_bytes()), Ok(vec!["sha256:aa".to_owned()]), "{good}");
+            let text = format!("{{{good}{layers}}}");
+            assert_eq!(diff_ids(text.as_bytes()), Ok(vec!["sha256:aa".to_owned()]), "{good}");
+            assert_eq!(is_for_nodes(text.as_bytes()), Ok(()), "{good}");
         }
         assert_eq!(diff_ids(br#"{"rootfs":{}}"#), Ok(Vec::new()));
         for (wrong, words) in [
@@ -45,7 +54,7 @@ mod tests {
             (r#"{"rootfs":{"diff_ids":[1]}}"#.to_owned(), "has diff_ids that are no list"),
             ("{".to_owned(), "cannot be understood"),
         ] {
-            let error = diff_ids(wrong.as_bytes()).unwrap_err();
+            let error = is_for_nodes(wrong.as_bytes()).err().or_else(|| diff_ids(wrong.as_bytes()).err()).unwrap();
             assert!(error.starts_with(words), "{error}");
         }
     }

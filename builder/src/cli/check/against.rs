@@ -65,24 +65,28 @@ impl Against {
             let place = if in_file && !key.is_empty() { config.place(&key) } else { Place::default() };
             Problem { file: file.into(), line: place.line, column: place.column, key, message, hint: mistake.hint }
         };
-        let problems: Vec<Problem> = self.baked.misfits(config).into_iter().map(problem).collect();
+        let problems: Vec<Problem> =
+            self.baked.misfits(config, Some(&self.whole.names())).into_iter().map(problem).collect();
         Report { problems }.into_result().map_err(Into::into)
     }
 
     /// An image spec's own choice of options and its settings, in this bundle.
     fn judge_image(&self, file: &Path, image: &ImageSpec) -> Result<()> {
         let Some(Harbor { images, settings, .. }) = &image.harbor else { return Ok(()) };
-        let baked = self.whole.clone().only(images).and_then(|bundle| bundle.with_settings(settings));
-        match baked {
-            Ok(_) => Ok(()),
-            Err(error) => match error.downcast::<Failure>() {
-                Ok(Failure { message, remedy: hint, .. }) => {
-                    let problem = Problem { file: file.into(), line: 0, column: 0, key: String::new(), message, hint };
-                    Err(Report { problems: vec![problem] }.into())
-                }
-                Err(error) => Err(error),
-            },
+        let mut failures: Vec<Failure> =
+            self.whole.misplaced(settings).into_iter().map(|mistake| self.whole.refused(mistake)).collect();
+        if let Err(error) = self.whole.clone().only(images) {
+            failures.push(error.downcast::<Failure>()?);
         }
+        let problem = |Failure { message, remedy: hint, .. }| Problem {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            message,
+            hint,
+        };
+        Report { problems: failures.into_iter().map(problem).collect() }.into_result().map_err(Into::into)
     }
 }
 

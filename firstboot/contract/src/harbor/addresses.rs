@@ -7,24 +7,27 @@ use super::Version;
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
 
-/// An address that this version would misread.
-pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+/// The addresses that this version would misread.
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
     let numbers = version.numbers();
-    let refused = |key: &str, who: &str| {
-        Err(Mistake::new(format!("{key}: {who}Harbor {version} cannot be given an IPv6 address"))
-            .hint("give the server's name"))
+    let mut found = Vec::new();
+    let mut refuse = |key: &str, who: &str| {
+        found.push(
+            Mistake::new(format!("{key}: {who}Harbor {version} cannot be given an IPv6 address"))
+                .hint("give the server's name"),
+        );
     };
     // Up to 2.3 it would need brackets in one place, and none in another. MySQL's address has a place of its own.
     let database = config.database.external().is_some_and(|database| database.host.contains(':'));
     if database && ((1, 6, 0)..(2, 4, 0)).contains(&numbers) {
-        return refused("database.host", "");
+        refuse("database.host", "");
     }
     // It stands without quotes in the registry's YAML, where a bracket begins a list.
     let redis = config.redis.external().is_some_and(|redis| redis.host.contains(':'));
     if redis && numbers >= (1, 6, 0) {
-        return refused("redis.host", "the registry of ");
+        refuse("redis.host", "the registry of ");
     }
-    Ok(())
+    found
 }
 
 #[cfg(test)]
@@ -49,13 +52,15 @@ mod tests {
                      {{path: /srv/share}}}}\ndatabase: {{kind: {kind}, host: '{database}', user: u, password: x}}\nredis: \
                      {{host: '{redis}'}}\n"
                 );
-                limits(&schema::parse(&text).unwrap(), &Version::parse(version).unwrap()).map_err(|m| m.message)
+                limits(&schema::parse(&text).unwrap(), &Version::parse(version).unwrap())
+                    .pop()
+                    .map(|mistake| mistake.message)
             };
-            assert_eq!(said("db", "redis"), Ok(()));
+            assert_eq!(said("db", "redis"), None);
             let expected = format!("database.host: Harbor {version} cannot be given an IPv6 address");
-            assert_eq!(said("fd00::1", "redis"), if database { Ok(()) } else { Err(expected) });
+            assert_eq!(said("fd00::1", "redis"), (!database).then_some(expected));
             let expected = format!("redis.host: the registry of Harbor {version} cannot be given an IPv6 address");
-            assert_eq!(said("db", "fd00::1"), if redis { Ok(()) } else { Err(expected) });
+            assert_eq!(said("db", "fd00::1"), (!redis).then_some(expected));
         }
     }
 }

@@ -13,41 +13,40 @@ mod values;
 
 use super::template::substitute;
 use super::yml::HARBOR;
-use super::{Directory, Inputs, Rendered, RenderedFile, Version, broken};
+use super::{Directory, EVERY_NODE, Inputs, OWN_REDIS, Rendered, RenderedFile, Version, broken};
 use crate::schema::{NodeConfig, TlsMode};
 use crate::strict::Mistake;
 use values::Values;
 
 /// What this generation cannot do, whatever the secrets are.
-pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
     let numbers = version.numbers();
+    let mut found = Vec::new();
+    let mut refuse = |message: String, hint: &str| found.push(Mistake::new(message).hint(hint));
     if !config.harbor.jobservice && numbers >= (1, 5, 0) {
-        return Err(Mistake::new(format!("harbor.jobservice: Harbor {version} needs one on every node"))
-            .hint("leave it out: each core gives its jobs to its own node's job service"));
+        refuse(format!("harbor.jobservice: Harbor {version} needs one on every node"), EVERY_NODE);
     }
     let (database, redis) = (config.database.external(), config.redis.external());
     let guards = [("database.tls", database.map(|d| d.tls)), ("redis.tls", redis.map(|redis| redis.tls))];
     for (key, tls) in guards {
         if tls.is_some_and(|tls| tls != TlsMode::Off) {
-            return Err(Mistake::new(format!("{key}: Harbor {version} cannot encrypt this connection"))
-                .hint("write off, and keep the network between them closed"));
+            let message = format!("{key}: Harbor {version} cannot encrypt this connection");
+            refuse(message, "write off, and keep the network between them closed");
         }
     }
     if database.is_some_and(|database| numbers >= (1, 6, 0) && database.name != "registry") {
         let message = format!("database.name: Harbor {version} knows no other database than registry");
-        return Err(Mistake::new(message).hint("leave it out, and call the database registry"));
+        refuse(message, "leave it out, and call the database registry");
     }
     if let Some(redis) = redis {
         if !redis.username.is_empty() {
-            return Err(Mistake::new(format!("redis.username: Harbor {version} logs in with a password only"))
-                .hint("leave it out"));
+            refuse(format!("redis.username: Harbor {version} logs in with a password only"), "leave it out");
         }
         if redis.db != 0 && numbers >= (1, 6, 0) {
-            let message = format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set");
-            return Err(Mistake::new(message).hint("leave it out; give each cluster a Redis of its own"));
+            refuse(format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set"), OWN_REDIS);
         }
     }
-    Ok(())
+    found
 }
 
 /// Renders everything below the node's configuration directory but the compose file.

@@ -19,12 +19,6 @@ pub struct Defaults(Map<String, Value>);
 impl Defaults {
     /// Reads the table; every mistake goes to `d`.
     pub fn read<M: Default>(d: &mut Reader<M>, field: &Field<'_>) -> Option<Self> {
-        for (name, entry) in d.entries(field)? {
-            if let Some(owner) = owner_of(name) {
-                let hint = format!("it is set on each node, by {owner}{}", rest_of(&entry.node.value));
-                d.note(entry.at, &entry.key, Mistake::new("cannot be set here").hint(hint));
-            }
-        }
         map(d, field, "").map(Self)
     }
 
@@ -46,21 +40,19 @@ impl Defaults {
         Settings(settings.collect::<BTreeMap<_, _>>())
     }
 
-    /// Whether a bundle has every one of these settings; `file` gives a text file of it.
-    ///
-    /// # Errors
-    /// The key that the bundle has not got, and what it has.
-    pub fn check(&self, version: &Version, file: &dyn Fn(&str) -> Result<String, Mistake>) -> Result<(), Mistake> {
+    /// Those of these settings that a bundle has not got, and what it has; `file` gives a text file of it.
+    #[must_use]
+    pub fn misplaced(&self, version: &Version, file: &dyn Fn(&str) -> Result<String, Mistake>) -> Vec<Mistake> {
         if self.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
         if version.generation() == Some(Generation::Cfg) {
             let message =
                 format!("harbor.settings: for Harbor {version}, which has no harbor.yml: not in this version");
-            return Err(Mistake::new(message)
-                .hint("take the table out, and set these keys by harbor.settings of each node config"));
+            let hint = "take the table out, and set these keys by harbor.settings of each node config";
+            return vec![Mistake::new(message).hint(hint)];
         }
-        yml::check_defaults(&self.settings(), version, file)
+        yml::misplaced(&self.settings(), version, file)
     }
 }
 
@@ -74,6 +66,12 @@ fn map<M: Default>(d: &mut Reader<M>, field: &Field<'_>, above: &str) -> Option<
 }
 
 fn value<M: Default>(d: &mut Reader<M>, name: &str, field: &Field<'_>, above: &str) -> Option<Value> {
+    // Nothing more is said of what stands below it.
+    if let Some(owner) = owner_of(name).filter(|_| above.is_empty()) {
+        let hint = format!("it is set on each node, by {owner}{}", rest_of(&field.node.value));
+        d.note(field.at, &field.key, Mistake::new("cannot be set here").hint(hint));
+        return None;
+    }
     if !is_setting(name) {
         return d.refuse_key(field, Mistake::new(format!("{} is no key of Harbor's", quoted(name))));
     }

@@ -28,7 +28,7 @@ pub fn render_dry(
             let words = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
             Mistake::new(format!("a sample node config: {words}")).hint("this is a bug of habuild")
         })?;
-        limits(&config, version)?;
+        limits(&config, version).into_iter().next().map_or(Ok(()), Err)?;
         render_for(&config, version, defaults, file, &|_| None)?;
     }
     Ok(())

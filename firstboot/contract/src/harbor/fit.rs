@@ -3,7 +3,7 @@
 
 use super::{
     COMPOSE_FILE, Defaults, Generation, Uses, Version, broken_file, check_database_password, check_redis_password, dry,
-    limits, uses,
+    limits, settings, uses, yml,
 };
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
@@ -15,6 +15,8 @@ pub struct Baked<'b> {
     pub version: &'b Version,
     /// The names with tags of the container images in Docker's store.
     pub images: &'b [String],
+    /// Those of the bundle's, which an image need not have got all, where the bundle is at hand.
+    pub of_bundle: Option<&'b [String]>,
     /// What the image says of Harbor's settings where the node config says nothing.
     pub settings: &'b Defaults,
     /// A text file of the bundle, by its path there.
@@ -27,36 +29,40 @@ impl std::fmt::Debug for Baked<'_> {
     }
 }
 
-/// What the image cannot do for a node config: of the version, of the images, of the passwords and of the settings the first each.
-/// `secret` gives the secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
+/// What the image cannot do for a node config: of the version, the images, the passwords, and Harbor's own settings. `secret` gives the secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
 #[must_use]
 pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> Option<String>) -> Vec<Mistake> {
-    let Baked { version, images, settings, file } = baked;
+    let Baked { version, settings, file, .. } = baked;
+    let limited = limits(config, version);
     let compose = match version.generation() {
         Some(Generation::Yml) => Ok(String::new()),
         Some(Generation::Cfg) => file(COMPOSE_FILE),
         // Of a version that is not known there is no more to be said.
-        None => return limits(config, version).err().into_iter().collect(),
+        None => return limited,
     };
-    let uses = compose.and_then(|compose| Uses::of(version, compose.as_bytes()));
-    let held = uses.and_then(|uses| uses::has_images(config, &uses, images));
-    let rendered = dry::render_for(config, version, settings, *file, secret);
-    let database = config.database.external().and_then(|_| secret("database.password"));
-    let redis = config.redis.external().and_then(|_| secret("redis.password"));
-    let limited = limits(config, version);
     // What the version cannot do at all, its bundle has no place for: that is no fault of the bundle's.
-    let blameless = limited.is_err();
+    let blameless = !limited.is_empty();
+    let mut judged = limited;
+    match compose.and_then(|compose| Uses::of(version, compose.as_bytes())) {
+        Ok(uses) => judged.extend(uses::lacking(config, &uses, baked)),
+        Err(mistake) => judged.push(mistake),
+    }
+    let database = config.database.external().and_then(|_| secret("database.password"));
+    judged.extend(database.and_then(|password| check_database_password(version, &password).err()));
+    let redis = config.redis.external().and_then(|_| secret("redis.password"));
+    judged.extend(redis.and_then(|password| check_redis_password(version, &password).err()));
+    judged.extend(match version.generation() {
+        Some(Generation::Yml) => yml::misplaced(&config.harbor.settings, version, *file),
+        _ => settings::misplaced(&config.harbor.settings, version, *file),
+    });
+    // It finds the first of these again, and what nobody looked for before.
+    judged.extend(dry::render_for(config, version, settings, *file, secret).err());
     let mut found = Vec::new();
-    for judged in [
-        limited,
-        held,
-        database.map_or(Ok(()), |password| check_database_password(version, &password)),
-        redis.map_or(Ok(()), |password| check_redis_password(version, &password)),
-        rendered,
-    ] {
-        // Rendering looks at the passwords too.
-        let is_new = |mistake: &Mistake| !found.contains(mistake);
-        found.extend(judged.err().filter(is_new).filter(|mistake| !(blameless && broken_file(mistake).is_some())));
+    for mistake in judged {
+        let excused = blameless && broken_file(&mistake).is_some();
+        if !excused && !found.contains(&mistake) {
+            found.push(mistake);
+        }
     }
     found
 }
@@ -83,6 +89,7 @@ mod tests {
         let baked = Baked {
             version: &Version::parse(harbor).unwrap(),
             images: &["goharbor/harbor-core:v2".to_owned()],
+            of_bundle: None,
             settings: &Defaults::default(),
             file: &|_| Ok(yml()),
         };
@@ -94,11 +101,20 @@ mod tests {
     fn all_that_does_not_fit_is_said_at_once() {
         assert_eq!(said("v2.14.1", "postgresql", "", None), Vec::<String>::new());
         assert_eq!(
-            said("v2.14.1", "mysql", ", trivy: true, settings: {jobservice: {max_job_worker: 3}}", None),
+            said(
+                "v2.14.1",
+                "mysql",
+                ", jobservice: false, trivy: true, metrics: {port: 9}, settings: {hostnam: h, jobservice: {max_job_worker: 3, max_job_workers: many}}",
+                None
+            ),
             [
                 "database.kind: Harbor v2.14.1 keeps its data in PostgreSQL only",
+                "harbor.jobservice: Harbor v2.14.1 needs one on every node",
                 "harbor.trivy: this image holds no container image goharbor/trivy-adapter-photon",
+                "harbor.metrics: this image holds no container image goharbor/harbor-exporter",
+                "harbor.settings.hostnam: Harbor v2.14.1 has no such setting",
                 "harbor.settings.jobservice.max_job_worker: Harbor v2.14.1 has no such setting",
+                "harbor.settings.jobservice.max_job_workers: is text, and must be a number",
             ]
         );
     }
@@ -120,6 +136,7 @@ mod tests {
         let baked = Baked {
             version: &Version::parse("v2.15.2").unwrap(),
             images: &["trivy-adapter-photon", "harbor-exporter"].map(|name| format!("goharbor/{name}:v2.15.2")),
+            of_bundle: None,
             settings: &Defaults::default(),
             file: &|_| Ok(yml() + more),
         };

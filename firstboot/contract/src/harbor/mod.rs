@@ -40,7 +40,7 @@ use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};
 pub use pools::pools;
 pub use record::{ImageList, ImageRecord, Record, SCHEMA};
-pub use uses::Uses;
+pub use uses::{Uses, is_image};
 use yaml::yaml_words;
 pub use yml::{PrepareFile, Prepared, prepare_files};
 
@@ -205,8 +205,14 @@ impl Rendered {
     }
 }
 
-/// What a version of Harbor cannot do for this node config, whatever its bundle holds: the first of it.
-fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+/// What helps a node that was to have no job service.
+const EVERY_NODE: &str = "leave it out: each core gives its jobs to its own node's job service";
+/// What helps where another database of Redis' was to keep clusters apart.
+const OWN_REDIS: &str = "leave it out; give each cluster a Redis of its own";
+
+/// What a version of Harbor cannot do for this node config, whatever its bundle holds.
+fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
+    let mut found = Vec::new();
     let (kind, name, word) = if version.numbers() < (1, 6, 0) {
         (DatabaseKind::Mysql, "MySQL", "mysql")
     } else {
@@ -214,19 +220,20 @@ fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
     };
     if config.database.external().is_some_and(|database| database.kind != kind) {
         let message = format!("database.kind: Harbor {version} keeps its data in {name} only");
-        return Err(Mistake::new(message).hint(format!("write {word}")));
+        found.push(Mistake::new(message).hint(format!("write {word}")));
     }
-    options::limits(config, version)?;
-    pools::limits(config, version)?;
-    addresses::limits(config, version)?;
-    match version.generation() {
+    found.extend(options::limits(config, version));
+    found.extend(pools::limits(config, version));
+    found.extend(addresses::limits(config, version));
+    found.extend(match version.generation() {
         Some(Generation::Cfg) => cfg::limits(config, version),
         Some(Generation::Yml) => yml::limits(config, version),
         None => {
-            Err(Mistake::new(format!("Harbor {version}: is older than any that habuild knows"))
-                .hint("the oldest is 1.1"))
+            let message = format!("Harbor {version}: is older than any that habuild knows");
+            vec![Mistake::new(message).hint("the oldest is 1.1")]
         }
-    }
+    });
+    found
 }
 
 /// Renders Harbor's configuration and compose file for a node.

@@ -60,16 +60,17 @@ impl HarborOption {
     }
 }
 
-/// An option that this version has not got.
-pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
-    let mut on = HarborOption::ALL.into_iter().filter(|option| option.is_on(config));
-    let Some(option) = on.find(|option| !option.is_in(version)) else { return Ok(()) };
-    let since = match option {
-        HarborOption::Trivy => "Harbor has this scanner from 2.0 on",
-        HarborOption::Metrics => "Harbor has metrics from 2.2 on",
-    };
-    Err(Mistake::new(format!("harbor.{}: Harbor {version} has none", option.name()))
-        .hint(format!("leave it out: {since}")))
+/// The options that this version has not got.
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> impl Iterator<Item = Mistake> {
+    let on = HarborOption::ALL.into_iter().filter(|option| option.is_on(config) && !option.is_in(version));
+    on.map(move |option| {
+        let since = match option {
+            HarborOption::Trivy => "Harbor has this scanner from 2.0 on",
+            HarborOption::Metrics => "Harbor has metrics from 2.2 on",
+        };
+        Mistake::new(format!("harbor.{}: Harbor {version} has none", option.name()))
+            .hint(format!("leave it out: {since}"))
+    })
 }
 
 /// The arguments of the bundle's `prepare`: 1.8 to 1.10 have one command only, and none of the options.

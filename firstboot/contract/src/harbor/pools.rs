@@ -15,11 +15,10 @@ pub fn pools(config: &NodeConfig, version: &Version) -> Vec<&'static str> {
 }
 
 /// The setting, `max_open_conns` of `external_database`, came with 1.9.0. Before it, and without it, a pool has no bound.
-pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> Option<Mistake> {
     let bounded = config.database.external().is_some_and(|database| database.connections.is_some());
-    if bounded && version.numbers() < (1, 9, 0) {
-        return Err(Mistake::new(format!("database.connections: Harbor {version} cannot bound its connections"))
-            .hint("leave it out, and bound them in the database, by a limit of its user's (from 1.9 on Harbor can)"));
-    }
-    Ok(())
+    (bounded && version.numbers() < (1, 9, 0)).then(|| {
+        Mistake::new(format!("database.connections: Harbor {version} cannot bound its connections"))
+            .hint("leave it out, and bound them in the database, by a limit of its user's (from 1.9 on Harbor can)")
+    })
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Inputs, broken, no_such};
-use crate::schema::Setting;
+use super::{Inputs, Version, broken, no_such};
+use crate::schema::{Setting, Settings};
 use crate::strict::Mistake;
 
 /// A setting that no `harbor.cfg` mentions, but which `prepare` reads (v1.6.3 and v1.7.8).
@@ -41,29 +41,70 @@ fn pair(line: &str) -> Option<(&str, &str)> {
 /// # Errors
 /// A key that this version has not got, or a value that is no line of text.
 pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, String>, Mistake> {
+    let need = |key: &str| inputs.need(key);
+    let (values, found) = merge(cfg, inputs.version, &inputs.config.harbor.settings, &need)?;
+    found.into_iter().next().map_or(Ok(values), Err)
+}
+
+/// The settings for which `harbor.cfg` has no place. Of secrets nothing is looked at.
+pub(super) fn misplaced(
+    settings: &Settings,
+    version: &Version,
+    file: &dyn Fn(&str) -> Result<String, Mistake>,
+) -> Vec<Mistake> {
+    let unknown = |_: &str| Ok(String::new());
+    match file("harbor.cfg").and_then(|cfg| merge(&cfg, version, settings, &unknown)) {
+        Ok((_, found)) => found,
+        Err(mistake) => vec![mistake],
+    }
+}
+
+fn merge(
+    cfg: &str,
+    version: &Version,
+    settings: &Settings,
+    need: &dyn Fn(&str) -> Result<String, Mistake>,
+) -> Result<(BTreeMap<String, String>, Vec<Mistake>), Mistake> {
     let mut values = read(cfg);
     if values.is_empty() {
         return Err(broken("harbor.cfg", "sets nothing"));
     }
-    let unmentioned = (inputs.version.numbers() >= (1, 6, 0)).then_some(UNMENTIONED);
+    let unmentioned = (version.numbers() >= (1, 6, 0)).then_some(UNMENTIONED);
     let known = values.keys().map(String::as_str).chain(mentioned(cfg)).chain(unmentioned);
     let known: Vec<String> = known.map(str::to_owned).collect();
-    for (name, setting) in &inputs.config.harbor.settings.0 {
-        let key = format!("harbor.settings.{name}");
-        if !known.contains(name) {
-            return Err(no_such(inputs.version, &key, known.iter().map(String::as_str), "harbor.cfg"));
-        }
-        let value = match setting {
-            Setting::Plain(text) | Setting::Quoted(text) => text.clone(),
-            Setting::Secret(_) => inputs.need(&key)?,
-            Setting::List(_) | Setting::Map(_) => {
-                return Err(Mistake::new(format!("{key}: must be one value: harbor.cfg has no lists and maps")));
+    let mut found = Vec::new();
+    for (name, setting) in &settings.0 {
+        match line(name, setting, version, &known, need) {
+            Ok(value) => {
+                values.insert(name.clone(), value);
             }
-        };
-        if value.contains(['\n', '\r', '\0']) {
-            return Err(Mistake::new(format!("{key}: must be one line: harbor.cfg has no others")));
+            Err(mistake) => found.push(mistake),
         }
-        values.insert(name.clone(), value);
     }
-    Ok(values)
+    Ok((values, found))
+}
+
+/// What stands behind a setting's name in `harbor.cfg`.
+fn line(
+    name: &str,
+    setting: &Setting,
+    version: &Version,
+    known: &[String],
+    need: &dyn Fn(&str) -> Result<String, Mistake>,
+) -> Result<String, Mistake> {
+    let key = format!("harbor.settings.{name}");
+    if !known.iter().any(|known| known == name) {
+        return Err(no_such(version, &key, known.iter().map(String::as_str), "harbor.cfg"));
+    }
+    let value = match setting {
+        Setting::Plain(text) | Setting::Quoted(text) => text.clone(),
+        Setting::Secret(_) => need(&key)?,
+        Setting::List(_) | Setting::Map(_) => {
+            return Err(Mistake::new(format!("{key}: must be one value: harbor.cfg has no lists and maps")));
+        }
+    };
+    if value.contains(['\n', '\r', '\0']) {
+        return Err(Mistake::new(format!("{key}: must be one line: harbor.cfg has no others")));
+    }
+    Ok(value)
 }

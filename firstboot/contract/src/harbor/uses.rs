@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{COMPOSE_FILE, Generation, HarborOption, Member, Version, When, broken, members, services, when};
+use super::{Baked, COMPOSE_FILE, Generation, HarborOption, Member, Version, When, broken, members, services, when};
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
 
@@ -37,7 +37,7 @@ impl Uses {
     /// Whether an image of this name with its tag can run on a node, given when services do.
     #[must_use]
     pub fn keeps(&self, name: &str, runs: impl Fn(When) -> bool) -> bool {
-        let mut known = self.services.values().filter(|(image, _)| is(name, image)).peekable();
+        let mut known = self.services.values().filter(|(image, _)| is_image(name, image)).peekable();
         if known.peek().is_some() {
             return known.any(|(_, when)| runs(*when));
         }
@@ -51,29 +51,38 @@ impl Uses {
         runs: impl Fn(When) -> bool + 'u,
     ) -> impl Iterator<Item = &'u str> {
         let wanted = self.services.values().filter(move |(_, when)| runs(*when)).map(|(image, _)| image.as_str());
-        wanted.filter(|image| !held.iter().any(|name| is(name, image)))
+        wanted.filter(|image| !held.iter().any(|name| is_image(name, image)))
     }
 }
 
-/// Whether `name`, with a tag, is `image`, which may have none.
-fn is(name: &str, image: &str) -> bool {
-    name.strip_prefix(image).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+/// Redis up to 2.15.1, and since. A patch of an older version that is yet to come may bring the new one.
+const REDIS: [&str; 2] = ["goharbor/redis-photon", "goharbor/valkey-photon"];
+
+/// Whether `name`, with a tag, is that of `image`, which may have none.
+#[must_use]
+pub fn is_image(name: &str, image: &str) -> bool {
+    let is = |image: &str| name.strip_prefix(image).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    is(image) || image == REDIS[0] && is(REDIS[1])
 }
 
-/// Whether `held`, the names with tags in Docker's store, has the images of what a node config turns on. An image may have been
-/// baked without them.
-///
-/// # Errors
-/// The key of the node config, and that of the image spec.
-pub(super) fn has_images(config: &NodeConfig, uses: &Uses, held: &[String]) -> Result<(), Mistake> {
-    let lacks = |key: &str, image: &str, hint: String| {
-        Err(Mistake::new(format!("{key}: this image holds no container image {image}")).hint(hint))
+/// What a node config turns on of which the images are not among those in Docker's store, each with the key of the node config and
+/// what to do. An image may have been baked without them, and a bundle may have been made without.
+pub(super) fn lacking(config: &NodeConfig, uses: &Uses, baked: &Baked<'_>) -> Vec<Mistake> {
+    let mut found = Vec::new();
+    let mut lacks = |key: &str, image: &str, instead: &str, spec: &str| {
+        let of_bundle = baked.of_bundle.is_some_and(|held| !held.iter().any(|name| is_image(name, image)));
+        let (who, other) = if of_bundle {
+            ("the bundle", "take a bundle that has it: the offline installer as Harbor released it".to_owned())
+        } else {
+            ("this image", format!("bake an image whose spec has {spec}"))
+        };
+        let message = format!("{key}: {who} holds no container image {image}");
+        found.push(Mistake::new(message).hint(format!("{instead}, or {other}")));
     };
     for option in HarborOption::ALL.into_iter().filter(|option| option.is_on(config)) {
-        if let Some(image) = uses.missing(held, |when| when == When::Option(option)).next() {
-            let name = option.name();
-            let hint = format!("leave it out, or bake an image whose spec has {name:?} in harbor.options");
-            return lacks(&format!("harbor.{name}"), image, hint);
+        let name = option.name();
+        for image in uses.missing(baked.images, |when| when == When::Option(option)) {
+            lacks(&format!("harbor.{name}"), image, "leave it out", &format!("{name:?} in harbor.options"));
         }
     }
     for (service, (image, when)) in &uses.services {
@@ -81,16 +90,16 @@ pub(super) fn has_images(config: &NodeConfig, uses: &Uses, held: &[String]) -> R
             "redis" => ("redis", config.redis.is_bundled()),
             _ => ("database", config.database.is_bundled()),
         };
-        if *when == When::Bundled && bundled && !held.iter().any(|name| is(name, image)) {
-            let hint = "give the server that it is to use, or bake an image whose spec has harbor.bundled = true";
-            return lacks(key, image, hint.to_owned());
+        if *when == When::Bundled && bundled && !baked.images.iter().any(|name| is_image(name, image)) {
+            lacks(key, image, "give the server that it is to use", "harbor.bundled = true");
         }
     }
-    Ok(())
+    found
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Defaults;
     use super::*;
     use crate::schema;
 
@@ -114,6 +123,8 @@ mod tests {
             ("v2.15.2", "goharbor/harbor-db:v2.15.2", true, false),
             ("v2.15.2", "goharbor/trivy-adapter-photon:v2.15.2", true, false),
             ("v2.15.2", "goharbor/harbor-log:v2.15.2", false, false),
+            ("v2.15.2", "goharbor/valkey-photon:v2.15.2", true, false),
+            ("v2.14.9", "goharbor/valkey-photon:v2.14.9", true, false),
             ("v2.7.4", "goharbor/notary-server-photon:v2.7.4", false, false),
             ("v2.99.0", "goharbor/harbor-new:v2.99.0", true, true),
         ] {
@@ -143,9 +154,19 @@ mod tests {
             ("v2.15.2", external, ", trivy: true", db, Some(("harbor.trivy", "goharbor/trivy-adapter-photon"))),
             ("v2.15.2", external, ", metrics: {port: 1}", db, Some(("harbor.metrics", "goharbor/harbor-exporter"))),
         ] {
-            let said = has_images(&node(database, options), &uses(version), &[held.to_owned()]);
-            let expected = expected.map(|(key, image)| format!("{key}: this image holds no container image {image}"));
-            assert_eq!(said.err().map(|mistake| mistake.message), expected, "{version} {database} {options} {held}");
+            let (version, images) = (Version::parse(version).unwrap(), [held.to_owned()]);
+            for (of_bundle, who) in [(None, "this image"), (Some(&images[..]), "the bundle")] {
+                let baked = Baked {
+                    version: &version,
+                    images: &images,
+                    of_bundle,
+                    settings: &Defaults::default(),
+                    file: &|_| Ok(String::new()),
+                };
+                let said = lacking(&node(database, options), &uses(version.as_str()), &baked);
+                let expected = expected.map(|(key, image)| format!("{key}: {who} holds no container image {image}"));
+                assert_eq!(said.first().map(|mistake| mistake.message.clone()), expected, "{version} {options} {held}");
+            }
         }
     }
 }

@@ -66,6 +66,13 @@ const OWNED: [(&str, &str); 29] = [
     ("_version", "habuild, from the bundle"),
 ];
 
+impl Setting {
+    /// Whether it leaves its key without a value.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Plain(text) if matches!(text.as_str(), "" | "~" | "null"))
+    }
+}
+
 impl Settings {
     pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
         let mut settings = BTreeMap::new();

@@ -69,7 +69,7 @@ fn file(version: &Version, path: &str) -> Result<String, Mistake> {
 
 fn rendered_with(version: &str, config: &NodeConfig, password: &str, reset: bool) -> Result<Rendered, Mistake> {
     let version = Version::parse(version).unwrap();
-    limits_of(config, &version)?;
+    limits_of(config, &version).into_iter().next().map_or(Ok(()), Err)?;
     render(&Inputs {
         defaults: &Defaults::default(),
         config,
@@ -243,7 +243,7 @@ fn owners_and_directories() {
 
 fn limit(version: &str, services: &str, more: &str) -> String {
     let version = Version::parse(version).unwrap();
-    crate::harbor::limits(&node(services, more), &version).map_or_else(|mistake| mistake.message, |()| String::new())
+    crate::harbor::limits(&node(services, more), &version).into_iter().map(|mistake| mistake.message).collect()
 }
 
 #[test]

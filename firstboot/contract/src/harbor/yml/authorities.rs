@@ -13,22 +13,25 @@ use crate::strict::Mistake;
 const TRUSTED: &str = "common/config/shared/trust-certificates";
 
 /// What this version cannot do.
-pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
     let numbers = version.numbers();
+    let mut found = Vec::new();
     // Up to 1.10 the core's image knows the authorities only that were baked into it (v1.8.6 and v1.10.19
     // `make/photon/core/Dockerfile`).
     if numbers < (2, 0, 0) && config.database.external().is_some_and(|database| database.ca.is_some()) {
-        return Err(Mistake::new(format!(
-            "database.ca: Harbor {version} trusts the authorities of its own images only"
-        ))
-        .hint("leave it out and give the database a certificate of one of those, or use Harbor 2.0 or later"));
+        found.push(
+            Mistake::new(format!("database.ca: Harbor {version} trusts the authorities of its own images only"))
+                .hint("leave it out and give the database a certificate of one of those, or use Harbor 2.0 or later"),
+        );
     }
     // `rediss` came with 2.13 (v2.12.4 and v2.13.0 `src/lib/cache/cache.go`).
     if numbers < (2, 13, 0) && config.redis.external().is_some_and(|redis| redis.tls != TlsMode::Off) {
-        return Err(Mistake::new(format!("redis.tls: Harbor {version} cannot encrypt this connection"))
-            .hint("write off, and keep the network between them closed; Harbor can from 2.13 on"));
+        found.push(
+            Mistake::new(format!("redis.tls: Harbor {version} cannot encrypt this connection"))
+                .hint("write off, and keep the network between them closed; Harbor can from 2.13 on"),
+        );
     }
-    Ok(())
+    found
 }
 
 /// The authorities as files, by their path below the rendered configuration.

@@ -62,8 +62,8 @@ fn which_keys_are_checked() {
         assert_eq!(checked, expected, "{version}");
         for (path, shape) in expected {
             let (good, wrong, words) = match shape {
-                Shape::Number => (["0", "7", "'7'", ""], ["many", "true", "7h"], "must be a number"),
-                _ => (["true", "false", "off", ""], ["maybe", "7", "'true'"], "must be true or false"),
+                Shape::Number => (["0", "7", "'7'"], ["many", "true", "7h"], "must be a number"),
+                _ => (["true", "false", "off"], ["maybe", "7", "'true'"], "must be true or false"),
             };
             for good in good {
                 assert!(of(version, &set(path, good, NODE)).is_ok(), "{version} {path} {good}");
@@ -73,6 +73,17 @@ fn which_keys_are_checked() {
                 assert!(said.starts_with(&format!("harbor.settings.{path}: is ")) && said.ends_with(words), "{said}");
             }
         }
+    }
+}
+
+#[test]
+fn a_key_may_be_left_empty_unless_prepare_reads_it_all_the_same() {
+    for path in ["proxy", "trivy", "cache.expire_hours", "trivy.insecure", "jobservice.max_job_duration_hours"] {
+        assert!(of("v2.15.2", &set(path, "", NODE)).is_ok(), "{path}");
+    }
+    for path in ["jobservice", "jobservice.max_job_workers", "log", "log.level", "notification"] {
+        let said = of("v2.15.2", &set(path, "~", NODE)).unwrap_err().message;
+        assert_eq!(said, format!("harbor.settings.{path}: is empty, and Harbor v2.15.2 cannot do without"));
     }
 }
 

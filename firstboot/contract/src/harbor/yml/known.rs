@@ -126,7 +126,7 @@ impl Shape {
     /// That of a setting, which may leave a key empty; nobody knows what a secret is.
     pub(super) fn given(setting: &Setting) -> Option<Self> {
         match setting {
-            Setting::Plain(text) if matches!(text.as_str(), "" | "~" | "null") => None,
+            _ if setting.is_empty() => None,
             Setting::Secret(_) => None,
             Setting::Plain(text) => Self::of_text(text).or(Some(Self::One)),
             // It is written without them where a number must be.

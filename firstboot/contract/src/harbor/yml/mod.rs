@@ -10,7 +10,7 @@ mod authorities;
 mod known;
 mod settings;
 
-pub(super) use settings::check_defaults;
+pub(super) use settings::misplaced;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
@@ -21,7 +21,10 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::options::{METRICS_PATH, METRICS_PORT, TRIVY_DATABASE};
-use super::{Inputs, Rendered, RenderedFile, Version, broken, check_database_password, check_redis_password};
+use super::{
+    EVERY_NODE, Inputs, OWN_REDIS, Rendered, RenderedFile, Version, broken, check_database_password,
+    check_redis_password,
+};
 use crate::schema::{Database, NodeConfig, Redis, TlsMode};
 use crate::strict::Mistake;
 
@@ -58,25 +61,23 @@ impl fmt::Debug for PrepareFile {
 }
 
 /// What this generation cannot do, whatever the secrets are.
-pub(super) fn limits(config: &NodeConfig, version: &Version) -> Result<(), Mistake> {
+pub(super) fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
     let numbers = version.numbers();
+    let mut found = authorities::limits(config, version);
+    let mut refuse = |message: String, hint: &str| found.push(Mistake::new(message).hint(hint));
     if !config.harbor.jobservice {
-        return Err(Mistake::new(format!("harbor.jobservice: Harbor {version} needs one on every node"))
-            .hint("leave it out: each core gives its jobs to its own node's job service"));
+        refuse(format!("harbor.jobservice: Harbor {version} needs one on every node"), EVERY_NODE);
     }
-    authorities::limits(config, version)?;
     if let Some(redis) = config.redis.external() {
         if redis.db != 0 {
-            let message = format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set");
-            return Err(Mistake::new(message).hint("leave it out; give each cluster a Redis of its own"));
+            refuse(format!("redis.db: Harbor {version} keeps its sessions in database 0, whatever is set"), OWN_REDIS);
         }
         // The core could from 2.8 on, the registry from 2.15 on (v2.14.4 and v2.15.0 `templates/registry/config.yml.jinja`).
         if !redis.username.is_empty() && numbers < (2, 15, 0) {
-            return Err(Mistake::new(format!("redis.username: the registry of Harbor {version} has a password only"))
-                .hint("leave it out"));
+            refuse(format!("redis.username: the registry of Harbor {version} has a password only"), "leave it out");
         }
     }
-    Ok(())
+    found
 }
 
 /// What `prepare` is to find: `harbor.yml`, the shared keys, which it keeps, and the certificate for clients.

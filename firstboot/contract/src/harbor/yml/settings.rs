@@ -14,21 +14,47 @@ use crate::strict::Mistake;
 /// Where the settings stand in the node config.
 const ABOVE: &str = "harbor.settings";
 
+/// What `prepare` reads without a default of its own (v1.8.6 to v2.15.2 `make/photon/prepare/utils/configs.py`).
+const NEEDED: [&str; 7] = [
+    "jobservice",
+    "jobservice.max_job_workers",
+    "log",
+    "log.level",
+    "notification",
+    "notification.webhook_job_http_client_timeout",
+    "notification.webhook_job_max_retry",
+];
+
 /// The values of the bundle's file, with the image's in their place, and the node's in theirs.
 pub(super) fn merged(inputs: &Inputs<'_>) -> Result<Map<String, Value>, Mistake> {
-    let (mut values, known) = read(inputs.version, inputs.file)?;
     let need = |key: &str| inputs.need(key);
-    let merge = Merge { version: inputs.version, need: &need, known };
-    merge.map(&mut values, &inputs.defaults.settings(), "")?;
-    merge.map(&mut values, &inputs.config.harbor.settings, "")?;
-    Ok(values)
+    let (values, found) =
+        merge(inputs.version, inputs.file, &need, [&inputs.defaults.settings(), &inputs.config.harbor.settings])?;
+    found.into_iter().next().map_or(Ok(values), Err)
 }
 
-/// Whether the bundle's file has all of these settings, which hold no secret.
-pub(in super::super) fn check_defaults(settings: &Settings, version: &Version, file: File<'_>) -> Result<(), Mistake> {
+/// The settings for which the bundle's file has no place. Of secrets nothing is looked at.
+pub(in super::super) fn misplaced(settings: &Settings, version: &Version, file: File<'_>) -> Vec<Mistake> {
+    let unknown = |_: &str| Ok(String::new());
+    match merge(version, file, &unknown, [settings]) {
+        Ok((_, found)) => found,
+        Err(mistake) => vec![mistake],
+    }
+}
+
+/// The bundle's values with each of `settings` in place of what is before it, and what it has no place for.
+fn merge<'s>(
+    version: &Version,
+    file: File<'_>,
+    need: &dyn Fn(&str) -> Result<String, Mistake>,
+    settings: impl IntoIterator<Item = &'s Settings>,
+) -> Result<(Map<String, Value>, Vec<Mistake>), Mistake> {
     let (mut values, known) = read(version, file)?;
-    let need = |key: &str| Err(Mistake::new(format!("{key}: is a secret")));
-    Merge { version, need: &need, known }.map(&mut values, settings, "")
+    let mut merge = Merge { version, need, known, found: Vec::new() };
+    for settings in settings {
+        merge.map(&mut values, settings, "");
+    }
+    Ok((values, merge.found))
 }
 
 /// Whether the bundle's file has every key of `written`: another one would be of a form that habuild does not know.
@@ -78,59 +104,73 @@ struct Merge<'i> {
     /// The secret of a key of the node config.
     need: &'i dyn Fn(&str) -> Result<String, Mistake>,
     known: Known,
+    /// What has no place, and secrets that are not there.
+    found: Vec<Mistake>,
 }
 
 impl Merge<'_> {
     /// `at`: the path of the map in Harbor's file; empty at its top.
-    fn map(&self, values: &mut Map<String, Value>, settings: &Settings, at: &str) -> Result<(), Mistake> {
+    fn map(&mut self, values: &mut Map<String, Value>, settings: &Settings, at: &str) {
         let free = at.rsplit('.').next().is_some_and(is_free);
         for (name, setting) in &settings.0 {
             let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             let key = format!("{ABOVE}.{path}");
             if !free && !self.known.has(&path) {
                 let mistake = no_such(self.version, &key, self.known.below(at), settings_file(self.version));
-                return Err(match self.known.elsewhere(name) {
+                self.found.push(match self.known.elsewhere(name) {
                     Some(place) => mistake.hint(format!("it belongs to {ABOVE}.{place}")),
                     None => mistake,
                 });
+                continue;
             }
             let is = if free { None } else { self.known.shape(&path) };
+            if NEEDED.contains(&path.as_str()) && setting.is_empty() {
+                let message = format!("{key}: is empty, and Harbor {} cannot do without", self.version);
+                self.found.push(Mistake::new(message).hint("leave it out for the value that the bundle has"));
+                continue;
+            }
             if let (Some(is), Some(given)) = (is, Shape::given(setting))
                 && !is.takes(given)
             {
                 let message = format!("{key}: is {}, and must be {}", given.words(), is.words());
                 let hint = format!("{} in the bundle has it so", settings_file(self.version));
-                return Err(Mistake::new(message).hint(hint));
+                self.found.push(Mistake::new(message).hint(hint));
+                continue;
             }
             match (setting, values.get_mut(name)) {
-                (Setting::Map(inner), Some(Value::Object(below))) => self.map(below, inner, &path)?,
+                (Setting::Map(inner), Some(Value::Object(below))) => self.map(below, inner, &path),
                 _ => {
                     let value = match (is, setting) {
                         // Whoever puts a number in quotes means it, and `prepare` compares it with one.
                         (Some(Shape::Number), Setting::Quoted(text)) => plain(text),
-                        _ => self.value(setting, &path)?,
+                        _ => self.value(setting, &path),
                     };
                     values.insert(name.clone(), value);
                 }
             }
         }
-        Ok(())
     }
 
-    fn value(&self, setting: &Setting, path: &str) -> Result<Value, Mistake> {
-        Ok(match setting {
+    fn value(&mut self, setting: &Setting, path: &str) -> Value {
+        match setting {
             Setting::Plain(text) => plain(text),
             Setting::Quoted(text) => Value::from(text.as_str()),
-            Setting::Secret(_) => Value::from((self.need)(&format!("{ABOVE}.{path}"))?),
+            Setting::Secret(_) => match (self.need)(&format!("{ABOVE}.{path}")) {
+                Ok(secret) => Value::from(secret),
+                Err(mistake) => {
+                    self.found.push(mistake);
+                    Value::Null
+                }
+            },
             Setting::List(items) => {
                 let items = items.iter().enumerate();
-                items.map(|(i, item)| self.value(item, &format!("{path}[{i}]"))).collect::<Result<_, _>>()?
+                items.map(|(i, item)| self.value(item, &format!("{path}[{i}]"))).collect()
             }
             Setting::Map(inner) => {
                 let mut below = Map::new();
-                self.map(&mut below, inner, path)?;
+                self.map(&mut below, inner, path);
                 Value::Object(below)
             }
-        })
+        }
     }
 }
