@@ -91,6 +91,10 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
+/// What helps when a disk is full.
+pub(crate) const FREE_SPACE: &str = "free some space (habuild cache gc --unused 7 removes what no build has used for a week), or put the cache \
+                                     elsewhere with --cache; what was finished is kept";
+
 /// Whose fault a failure is; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

@@ -10,6 +10,10 @@ use crate::machine::{Node, image};
 
 /// The port that every node publishes.
 pub(crate) const PORT: u16 = 8070;
+/// The port of a node's metrics.
+pub(crate) const METRICS: u16 = 9171;
+/// What `harbor.settings` says of the job service.
+pub(crate) const WORKERS: usize = 4;
 pub(crate) const SHARE: &str = "/mnt/cephfs/harbor";
 
 /// What differs from node to node, or from test to test.
@@ -36,9 +40,15 @@ pub(crate) enum Kind {
 /// The node config.
 pub(crate) fn node_config(config: &Config<'_>) -> String {
     let Config { cluster, path, kind, .. } = config;
-    let (kind, word) = match kind {
-        Kind::First => ("mysql", DATABASE_PASSWORD),
-        Kind::Second => ("postgresql", POSTGRES_PASSWORD),
+    let (kind, word, options) = match kind {
+        Kind::First => ("mysql", DATABASE_PASSWORD, String::new()),
+        Kind::Second => (
+            "postgresql",
+            POSTGRES_PASSWORD,
+            format!(
+                "  trivy: true\n  metrics: {{port: {METRICS}}}\n  settings: {{jobservice: {{max_job_workers: {WORKERS}}}, trivy: {{skip_update: true}}}}\n"
+            ),
+        ),
     };
     let word = word.replace('\'', "''");
     let upgrade = config.upgrade_from.map_or(String::new(), |from| format!("upgrade: {{from: {from}}}\n"));
@@ -49,7 +59,7 @@ harbor:
   external_url: http://hub.example.test:{PORT}
   http_port: {PORT}
   admin_password: ref+file:///etc/habuild/admin
-storage:
+{options}storage:
   cephfs:
     monitors: ['{DEAD}:6789', '{ADDRESS}:6789']
     path: {path}

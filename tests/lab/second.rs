@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::ceph::Ceph;
-use super::cluster::{Config, Kind, PORT, SHARE, front_end, make_directory, secrets, start, status, until_state};
+use super::cluster::{
+    Config, Kind, METRICS, PORT, SHARE, WORKERS, front_end, make_directory, secrets, start, status, until_state,
+};
 use super::place::{told, within};
 use super::web::{ADMIN, Answer, FrontEnd, base64};
 use super::{place, services, trouble, upgrade};
@@ -43,6 +45,7 @@ pub(crate) fn two_nodes() {
     told("two nodes of Harbor 2 come to an empty share and database", "both are ready", begun);
     assert_eq!(secrets(&a), secrets(&b));
     let (front_a, front_b) = (front_end(&a), front_end(&b));
+    options(&a);
     sessions(front_a, front_b, "other");
     let digest = images(front_a, front_b);
     if std::env::var("HABUILD_LAB_ONLY").as_deref() != Ok("upgrade") {
@@ -51,9 +54,34 @@ pub(crate) fn two_nodes() {
         lost(&ceph, &b, front_b, &digest);
     }
     let (c, d) = upgrade::to_the_next(&config, &a, &b, &digest, BLOB);
+    options(&d);
     sessions(front_end(&c), front_end(&d), "after");
     images(front_end(&d), front_end(&c));
     told("all of this", "as it must be", begun);
+}
+
+/// What the node config turns on: the scanner is one of Harbor's components, the proxy gives the metrics of every service, and
+/// `harbor.settings` reaches the services.
+fn options(node: &Node) {
+    let begun = Instant::now();
+    let health = front_end(node).get("/api/v2.0/health", &[]);
+    let health: Value = serde_json::from_slice(&health.body).unwrap();
+    let trivy = health["components"].as_array().unwrap().iter().find(|component| component["name"] == "trivy");
+    assert_eq!(trivy.unwrap()["status"], "healthy", "{health}");
+    for (component, line) in [
+        ("", "harbor_project_repo_total"),
+        ("?comp=core", "harbor_core_up 1"),
+        ("?comp=jobservice", "harbor_jobservice_up 1"),
+        ("?comp=registry", "go_goroutines "),
+    ] {
+        let told = node.root(&format!("curl -s 'http://127.0.0.1:{METRICS}/metrics{component}'")).unwrap();
+        assert!(told.lines().any(|told| told.starts_with(line)), "{component}: {told}");
+    }
+    let rendered = node.root("cat /var/lib/habuild/harbor/common/config/jobservice/config.yml").unwrap();
+    assert!(rendered.contains(&format!("workers: {WORKERS}\n")), "{rendered}");
+    let said = node.root("journalctl -t trivy-adapter --output cat").unwrap();
+    assert!(said.contains("skip_update true, timeout 5m0s"), "{said}");
+    told("scanner, metrics and settings", "as the node config says", begun);
 }
 
 /// A client with cookies.

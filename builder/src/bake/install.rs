@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::rootfs::Rootfs;
 use crate::plan::layer::PlannedLayer;
-use crate::report::{Failure, Fault};
+use crate::report::{FREE_SPACE, Failure, Fault};
 use crate::spec::image::Base;
 use crate::sys::sandbox::Sandbox;
 
@@ -117,7 +117,7 @@ fn failed(layer: &PlannedLayer, error: anyhow::Error) -> anyhow::Error {
     let words = format!("{error:#}");
     if words.contains("No space left on device") || words.contains("have enough free space") {
         return Failure::new(Fault::Environment, format!("the disk is full while layer {} is baked", layer.name))
-            .remedy("free some space, or put the cache elsewhere with --cache")
+            .remedy(FREE_SPACE)
             .because(error)
             .into();
     }

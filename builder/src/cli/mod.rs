@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::report::{self, Failure, Fault, Report};
+use crate::report::{self, FREE_SPACE, Failure, Fault, Report};
 use crate::spec::Override;
 use crate::sys::{enter, sandbox, userns};
 use events::Mode;
@@ -249,7 +249,7 @@ fn words(error: &anyhow::Error) -> String {
     if let Some(io) = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>())
         && io.kind() == std::io::ErrorKind::StorageFull
     {
-        remedies.push("free some space; what was finished is kept".into());
+        remedies.push(FREE_SPACE.into());
     }
     if let Some(remedy) = remedies.first() {
         text.push_str(&format!("\n  remedy: {remedy}"));

@@ -35,10 +35,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Result<Prepared> {
     let catalog = spec::load(&root.path, &args.spec, &args.overrides(formats)?)?;
     let base = &catalog.image.base;
-    let output = match &args.output {
-        Some(output) => paths::absolute(output)?,
-        None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
-    };
+    let output = output(root, args, &catalog.image.name)?;
     let cache = cache(args)?;
     let archive = archive::of(base, &root.path)?;
     let lock_name = Lock::file_name(&catalog.image.name, base);
@@ -56,6 +53,14 @@ pub(super) fn prepare(root: &Root, args: &SpecArgs, formats: &[String]) -> Resul
     let plan = Plan::make(&catalog, &lock, &Sources { artifacts: &artifacts, root: &root.path })?;
     let origin = Origin { mirror: archive.mirror, security: archive.security, snapshot: base.snapshot.clone() };
     Ok(Prepared { plan, lock_name, lock_text: lock.text()?, cache, output, origin })
+}
+
+/// Where the artifacts of `image` go.
+fn output(root: &Root, args: &SpecArgs, image: &str) -> Result<PathBuf> {
+    match &args.output {
+        Some(output) => paths::absolute(output),
+        None => paths::absolute(&root.path.join("out").join(image)),
+    }
 }
 
 /// The cache's directory, made if need be.
@@ -149,10 +154,7 @@ pub(super) fn lock(root: &Root, args: &SpecArgs) -> Result<u8> {
     }
     let catalog = spec::load(&root.path, &args.spec, &args.overrides(&[])?)?;
     let base = &catalog.image.base;
-    let output = match &args.output {
-        Some(output) => paths::absolute(output)?,
-        None => paths::absolute(&root.path.join("out").join(&catalog.image.name))?,
-    };
+    let output = output(root, args, &catalog.image.name)?;
     let cache = cache(args)?;
     let archive = archive::of(base, &root.path)?;
     let path = output.join(Lock::file_name(&catalog.image.name, base));

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use super::archive::Archive;
 use super::control::{self, Stanza};
 use super::lock::{Lock, LockedLayer, Package, Request};
-use crate::report::{Failure, Fault};
+use crate::report::{FREE_SPACE, Failure, Fault};
 use crate::spec::image::Base;
 use crate::sys::cmd::{Cmd, Tool};
 use crate::sys::digest::Digest;
@@ -104,7 +104,7 @@ impl<'a> Index<'a> {
                 .remedy("look at base.mirror; the keys of the distribution's own archive come with habuild")
         } else if says(&["No space left on device"]) {
             Failure::new(Fault::Environment, format!("the disk is full under {}", self.root.display()))
-                .remedy("free some space, or put the cache elsewhere with --cache")
+                .remedy(FREE_SPACE)
         } else if says(&["Release' does not have", "does not have a Release file"]) || refusals(&words).contains(&404) {
             Failure::new(Fault::Input, format!("the archive {mirror} has no {distribution} {release}"))
                 .remedy("look at base.release and base.mirror")

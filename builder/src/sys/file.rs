@@ -117,7 +117,7 @@ pub(crate) fn require_space(directory: &Path, bytes: u64) -> Result<()> {
         Fault::Environment,
         format!("{} has {left} of free space, and needs {bytes}", directory.display()),
     )
-    .remedy("free some space, or put the cache elsewhere with --cache")
+    .remedy(report::FREE_SPACE)
     .into())
 }
 

@@ -56,6 +56,9 @@ pub fn images(version: &str, core: &[u8], packages: &Path) -> Result<Vec<u8>> {
     let redis = if version == BEFORE { "redis-photon" } else { "valkey-photon" };
     let redis = image(version, redis, &[&core, &data]).entrypoint(&["/harbor/core", "redis"]).user(SERVER);
     archive.add(redis.volume("/var/lib/redis"));
+    let scanner = core_mode("trivy-adapter-photon", "trivy-adapter").user(HARBOR);
+    archive.add(scanner.healthy("http://localhost:8080/probe/healthy"));
+    archive.add(core_mode("harbor-exporter", "exporter").user(HARBOR));
     // Quickly made rather than small.
     archive.write(3)
 }

@@ -22,9 +22,14 @@ impl Service {
         let mut text = format!("  {name}:\n    image: goharbor/{image}:{version}\n    container_name: {container}\n");
         if env_file {
             let directory = if name == "postgresql" { "db" } else { name };
-            text += &format!("    env_file:\n      - ./common/config/{directory}/env\n");
+            // Of the scanner it is no list.
+            let item = if name == "trivy-adapter" { "" } else { "- " };
+            text += &format!("    env_file:\n      {item}./common/config/{directory}/env\n");
         }
-        text += "    restart: always\n    cap_drop:\n      - ALL\n    cap_add:\n";
+        text += "    restart: always\n";
+        // The exporter alone drops nothing.
+        text += if name == "exporter" { "" } else { "    cap_drop:\n      - ALL\n" };
+        text += if capabilities.is_empty() { "" } else { "    cap_add:\n" };
         capabilities.iter().for_each(|one| text += &format!("      - {one}\n"));
         Self { text: text + "    volumes:\n" }
     }
@@ -68,7 +73,7 @@ impl Service {
 }
 
 /// The whole file.
-pub fn render(config: &Config) -> Result<String> {
+pub fn render(config: &Config, with_trivy: bool) -> Result<String> {
     let data = config.must("data_volume")?;
     let logs = config.or("log.local.location", "/var/log/harbor");
     let c = "./common/config";
@@ -125,6 +130,18 @@ pub fn render(config: &Config) -> Result<String> {
         text += &Service::new("redis", image, "redis", false, &usual)
             .short(&format!("{data}/redis:/var/lib/redis"))
             .end("redis", &[], &["log"]);
+    }
+    if with_trivy {
+        text += &Service::new("trivy-adapter", "trivy-adapter-photon", "trivy-adapter", true, &[])
+            .long(&format!("{data}/trivy-adapter/trivy"), "/home/scanner/.cache/trivy")
+            .long(&format!("{data}/trivy-adapter/reports"), "/home/scanner/.cache/reports")
+            .trust()
+            .end("trivy-adapter", &[], if with_redis { &["log", "redis"] } else { &["log"] });
+    }
+    if config.is("metric.enabled") {
+        text += &Service::new("exporter", "harbor-exporter", "harbor-exporter", true, &[])
+            .trust()
+            .end("exporter", &[], if with_db { &["core", "postgresql"] } else { &["core"] });
     }
     let mut proxy =
         Service::new("proxy", "nginx-photon", "nginx", false, &net).short(&format!("{c}/nginx:/etc/nginx:z"));

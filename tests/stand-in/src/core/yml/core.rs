@@ -41,6 +41,7 @@ pub fn run() -> Result<()> {
         external_url: env("EXT_ENDPOINT")?,
         gate,
     };
+    super::options::metrics()?;
     println!("serving on 8080");
     http::serve_each(8080, move |asked, request| {
         if let Err(error) = core.serve(&asked, request) {

@@ -55,6 +55,16 @@ impl Database {
         Ok(Self { config, address })
     }
 
+    /// From the exporter's variables, `HARBOR_DATABASE_…`.
+    pub fn of_exporter() -> Result<Self> {
+        let of = |name: &str| env(&format!("HARBOR_DATABASE_{name}"));
+        let address = (of("HOST")?, of("PORT")?.parse().context("HARBOR_DATABASE_PORT")?);
+        let mut config = Config::new();
+        config.host(&address.0).port(address.1).user(&of("USERNAME")?).password(of("PASSWORD")?);
+        config.dbname(&of("DBNAME")?).connect_timeout(Duration::from_secs(5));
+        Ok(Self { config, address })
+    }
+
     pub fn connect(&self) -> Result<Client> {
         self.config.connect(NoTls).context("failed to connect to the database")
     }

@@ -24,12 +24,14 @@ impl Health {
     pub fn watch(gate: &Arc<Gate>) -> Result<Self> {
         let health = Self::default();
         health.set("core", None);
-        for (name, variable, path) in [
+        let usual = [
             ("jobservice", "JOBSERVICE_URL", "/api/v1/stats"),
             ("portal", "PORTAL_URL", "/"),
             ("registry", "REGISTRY_URL", "/"),
             ("registryctl", "REGISTRY_CONTROLLER_URL", "/api/health"),
-        ] {
+        ];
+        let trivy = (env("WITH_TRIVY")? == "True").then_some(("trivy", "TRIVY_ADAPTER_URL", "/probe/healthy"));
+        for (name, variable, path) in usual.into_iter().chain(trivy) {
             let url = format!("{}{path}", env(variable)?);
             let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
             health.ask(name, move || agent.get(&url).call().map(|_| ()).context(url.clone()));

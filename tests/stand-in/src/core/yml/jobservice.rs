@@ -70,6 +70,7 @@ pub fn run() -> Result<()> {
     }
     let clock = jobservice.clone();
     std::thread::spawn(move || clock.keep_time());
+    super::options::metrics()?;
     println!("serving on 8080");
     http::serve_each(8080, move |asked, mut request| {
         let answer = body(&mut request).and_then(|sent| jobservice.answer(&asked, &sent));

@@ -8,6 +8,7 @@ mod database;
 mod health;
 mod jobs;
 mod jobservice;
+mod options;
 mod prepare;
 mod proxy;
 mod queue;
@@ -19,8 +20,18 @@ mod users;
 
 use anyhow::Result;
 
-pub const MODES: [&str; 8] =
-    ["prepare2", "core2", "jobservice2", "registryctl", "log2", "postgresql", "redis", "healthy"];
+pub const MODES: [&str; 10] = [
+    "prepare2",
+    "core2",
+    "jobservice2",
+    "registryctl",
+    "log2",
+    "postgresql",
+    "redis",
+    "trivy-adapter",
+    "exporter",
+    "healthy",
+];
 
 /// Runs a mode, if it is one.
 pub fn run(mode: &str, words: &[String]) -> Option<Result<()>> {
@@ -32,6 +43,8 @@ pub fn run(mode: &str, words: &[String]) -> Option<Result<()>> {
         "log2" => servers::end_with(0).and_then(|()| super::log::run(10514)),
         "postgresql" => servers::postgresql(),
         "redis" => servers::redis(),
+        "trivy-adapter" => servers::end_with(0).and_then(|()| options::trivy_adapter()),
+        "exporter" => servers::end_with(0).and_then(|()| options::exporter()),
         "healthy" => servers::healthy(words),
         _ => return None,
     })

@@ -52,9 +52,9 @@ impl Places {
         let text = fs::read_to_string(&input).with_context(|| input.display().to_string())?;
         let config = Config::parse(&text)?;
         self.write_config(&config, &Secrets::new()?, with_trivy)?;
-        self.make_data(&config)?;
+        self.make_data(&config, with_trivy)?;
         self.keep_keys()?;
-        self.file(&self.compose.join("docker-compose.yml"), &compose::render(&config)?, 0o644, ROOT)?;
+        self.file(&self.compose.join("docker-compose.yml"), &compose::render(&config, with_trivy)?, 0o644, ROOT)?;
         println!("prepared; now start it with compose");
         Ok(())
     }
@@ -98,10 +98,18 @@ impl Places {
         ] {
             self.file(&at(path), &text, mode, owner)?;
         }
+        if with_trivy {
+            self.directory(&at("trivy-adapter"), 0o755, ROOT)?;
+            self.file(&at("trivy-adapter/env"), &render::trivy_env(config)?, 0o644, ROOT)?;
+        }
+        if config.is("metric.enabled") {
+            self.directory(&at("exporter"), 0o755, ROOT)?;
+            self.file(&at("exporter/env"), &render::exporter_env(config)?, 0o644, ROOT)?;
+        }
         Ok(())
     }
 
-    fn make_data(&self, config: &Config) -> Result<()> {
+    fn make_data(&self, config: &Config, with_trivy: bool) -> Result<()> {
         for (path, mode, owner) in [
             ("ca_download", 0o755, HARBOR),
             ("job_logs", 0o755, HARBOR),
@@ -114,6 +122,9 @@ impl Places {
             ("secret/registry", 0o755, ROOT),
         ] {
             self.directory(&self.data.join(path), mode, owner)?;
+        }
+        for path in ["trivy-adapter/trivy", "trivy-adapter/reports"].into_iter().filter(|_| with_trivy) {
+            self.directory(&self.data.join(path), 0o755, HARBOR)?;
         }
         if !config.is_https() {
             return Ok(());

@@ -121,6 +121,21 @@ fn servers_of_its_own_only_where_there_are_no_others() {
 }
 
 #[test]
+fn the_options_have_services_and_files_of_their_own() {
+    let places = places("options", &(configuration() + EXTERNAL + "metric: {enabled: true, port: 9090, path: /metrics}\n"));
+    places.prepare(true).unwrap();
+    let (names, all) = (services(&places), all(&places));
+    assert!(names.contains(&"trivy-adapter".to_owned()) && names.contains(&"exporter".to_owned()), "{names:?}");
+    assert!(all["config/trivy-adapter/env"].1.contains("SCANNER_REDIS_URL=redis://:a%2Fb@redis.example:6379/5?"));
+    assert!(all["config/exporter/env"].1.contains("HARBOR_DATABASE_HOST=db.example\n"));
+    let core = &all["config/core/env"].1;
+    assert!(core.contains("WITH_TRIVY=True\n") && core.contains("METRIC_SUBSYSTEM=core\n"), "{core}");
+    assert!(all["config/registry/config.yml"].1.contains("    addr: :9090\n    prometheus:\n"));
+    assert!(all["config/nginx/nginx.conf"].1.contains("proxy_pass http://jobservice:9090;"));
+    assert!(places.data.join("trivy-adapter/reports").is_dir());
+}
+
+#[test]
 fn certificates_are_copied_from_the_host() {
     let https = "\nhttps: {port: 443, certificate: /etc/tls/a.crt, private_key: /etc/tls/a.key}\n";
     let places = places("https", &(configuration() + https));

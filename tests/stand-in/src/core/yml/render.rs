@@ -6,6 +6,7 @@ use super::config::Config;
 use super::secrets::Secrets;
 
 const PROXY: &str = include_str!("templates/proxy.conf");
+const METRICS: &str = include_str!("templates/metrics.conf");
 pub const PORTAL: &str = include_str!("templates/portal.conf");
 pub const APP_CONF: &str = "appname = Harbor\nrunmode = prod\n\n[prod]\nhttpport = 8080\n";
 pub const REGISTRYCTL: &str =
@@ -63,11 +64,56 @@ pub fn core_env(config: &Config, secrets: &Secrets, with_trivy: bool) -> Result<
     if config.is("cache.enabled") {
         text += &format!("CACHE_ENABLED=true\nCACHE_EXPIRE_HOURS={}\n", config.or("cache.expire_hours", "24"));
     }
-    Ok(text)
+    Ok(text + &metric_env(config, "core"))
+}
+
+/// What turns a service's metrics on.
+fn metric_env(config: &Config, subsystem: &str) -> String {
+    if !config.is("metric.enabled") {
+        return String::new();
+    }
+    let (port, path) = (config.or("metric.port", "9090"), config.or("metric.path", "/metrics"));
+    format!(
+        "METRIC_ENABLE=true\nMETRIC_PATH={path}\nMETRIC_PORT={port}\nMETRIC_NAMESPACE=harbor\n\
+         METRIC_SUBSYSTEM={subsystem}\n"
+    )
+}
+
+pub fn trivy_env(config: &Config) -> Result<String> {
+    let redis = config.redis_url(&config.redis_db("trivy_db_index", "5"))?;
+    Ok(format!(
+        "SCANNER_LOG_LEVEL={}\nSCANNER_REDIS_URL={redis}\nSCANNER_STORE_REDIS_URL={redis}\n\
+         SCANNER_JOB_QUEUE_REDIS_URL={redis}\nSCANNER_TRIVY_CACHE_DIR=/home/scanner/.cache/trivy\n\
+         SCANNER_TRIVY_REPORTS_DIR=/home/scanner/.cache/reports\nSCANNER_TRIVY_SKIP_UPDATE={}\n\
+         SCANNER_TRIVY_OFFLINE_SCAN={}\nSCANNER_TRIVY_GITHUB_TOKEN={}\nSCANNER_TRIVY_TIMEOUT={}\n",
+        config.must("log.level")?,
+        config.is("trivy.skip_update"),
+        config.is("trivy.offline_scan"),
+        config.or("trivy.github_token", ""),
+        config.or("trivy.timeout", "5m0s"),
+    ))
+}
+
+pub fn exporter_env(config: &Config) -> Result<String> {
+    let db = config.database()?;
+    Ok(format!(
+        "LOG_LEVEL={}\nHARBOR_EXPORTER_PORT=8080\nHARBOR_EXPORTER_METRICS_PATH=/metrics\n\
+         HARBOR_EXPORTER_METRICS_ENABLED=true\nHARBOR_REDIS_URL={}\nHARBOR_SERVICE_HOST=core\nHARBOR_SERVICE_PORT=8080\n\
+         HARBOR_SERVICE_SCHEME=http\nHARBOR_DATABASE_HOST={}\nHARBOR_DATABASE_PORT={}\nHARBOR_DATABASE_USERNAME={}\n\
+         HARBOR_DATABASE_PASSWORD={}\nHARBOR_DATABASE_DBNAME={}\nHARBOR_DATABASE_SSLMODE={}\n",
+        config.must("log.level")?,
+        config.redis_url(&config.redis_db("jobservice_db_index", "2"))?,
+        db.host,
+        db.port,
+        db.user,
+        db.password,
+        db.name,
+        db.ssl_mode,
+    ))
 }
 
 pub fn jobservice_env(config: &Config, secrets: &Secrets) -> Result<String> {
-    Ok(format!(
+    let text = format!(
         "CORE_SECRET={}\nREGISTRY_URL=http://registry:5000\nJOBSERVICE_SECRET={}\nCORE_URL=http://core:8080\n\
          REGISTRY_CONTROLLER_URL=http://registryctl:8080\nJOBSERVICE_WEBHOOK_JOB_MAX_RETRY={}\n\
          JOBSERVICE_WEBHOOK_JOB_HTTP_CLIENT_TIMEOUT={}\nLOG_LEVEL={}\nHTTP_PROXY=\nHTTPS_PROXY=\nNO_PROXY=\n\
@@ -78,7 +124,8 @@ pub fn jobservice_env(config: &Config, secrets: &Secrets) -> Result<String> {
         config.must("notification.webhook_job_http_client_timeout")?,
         config.must("log.level")?,
         secrets.registry,
-    ))
+    );
+    Ok(text + &metric_env(config, "jobservice"))
 }
 
 pub fn jobservice_config(config: &Config) -> Result<String> {
@@ -110,6 +157,14 @@ pub fn registry_config(config: &Config) -> Result<String> {
     let (host, user, password) = config.redis()?;
     let level = config.must("log.level")?;
     let level = if level == "warning" { "warn" } else { &level };
+    let metrics = match config.is("metric.enabled") {
+        true => format!(
+            "    addr: :{}\n    prometheus:\n      enabled: true\n      path: {}\n",
+            config.or("metric.port", "9090"),
+            config.or("metric.path", "/metrics")
+        ),
+        false => "    addr: localhost:5001\n".to_owned(),
+    };
     let root = config.or("storage_service.filesystem.rootdirectory", "/storage");
     let purging = match config.is("upload_purging.enabled") {
         true => format!(
@@ -126,7 +181,7 @@ pub fn registry_config(config: &Config) -> Result<String> {
          delete:\n    enabled: true\nredis:\n  addr: {host}\n  readtimeout: 10s\n  writetimeout: 10s\n  \
          dialtimeout: 10s\n  password: {password}\n  username: {user}\n  db: {}\n  enableTLS: false\n  pool:\n    \
          maxidle: 100\n    maxactive: 500\n    idletimeout: 60s\nhttp:\n  addr: :5000\n  secret: placeholder\n  \
-         debug:\n    addr: localhost:5001\nauth:\n  htpasswd:\n    realm: harbor-registry-basic-realm\n    \
+         debug:\n{metrics}auth:\n  htpasswd:\n    realm: harbor-registry-basic-realm\n    \
          path: /etc/registry/passwd\nvalidation:\n  disabled: true\n",
         config.redis_db("registry_db_index", "1"),
     ))
@@ -152,5 +207,10 @@ pub fn proxy(config: &Config) -> Result<String> {
         let target = if port == "443" { host } else { format!("{host}:{port}") };
         redirect = format!("\n  server {{\n    listen 8080;\n    return 308 https://{target}$request_uri;\n  }}\n");
     }
-    Ok(PROXY.replace("__listen__\n", &listen).replace("__redirect__", &redirect))
+    let metrics = if config.is("metric.enabled") {
+        METRICS.replace("__port__", &config.or("metric.port", "9090"))
+    } else {
+        String::new()
+    };
+    Ok(PROXY.replace("__listen__\n", &listen).replace("__redirect__", &redirect).replace("__metrics__", &metrics))
 }
