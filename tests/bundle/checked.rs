@@ -96,7 +96,8 @@ fn what_a_node_would_say_is_said_on_the_desk() {
         "4 problems\n",
     ];
     assert_eq!((code, said), (2, expected.concat()));
-    assert_eq!(with("user-data"), (2, format!("user-data: {lacks}1 problem\n")));
+    // In a part of user-data's lines, however far in.
+    assert_eq!(with("user-data"), (2, format!("user-data:9:89: {lacks}1 problem\n")));
     assert_eq!(check(place.path(), &["bad.yaml"]), (0, String::new()), "without a bundle nothing is known of it");
 }
 

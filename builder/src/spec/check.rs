@@ -54,10 +54,8 @@ pub fn kind_of(path: &Path, text: &str) -> Kind {
 pub enum Checked {
     /// An image, with the bundle that it names.
     Image(Box<ImageSpec>),
-    /// A node config.
+    /// A node config, by itself or in user-data.
     NodeConfig(Box<NodeConfig>),
-    /// A node config within user-data: its places are those of another text.
-    Delivered(Box<NodeConfig>),
     /// Nothing.
     Other,
 }
@@ -67,7 +65,7 @@ pub fn check_file(root: &Path, path: &Path) -> Result<Checked> {
     let whole = |mistake: Mistake| Report::from(placed(path, (0, 0), "", mistake));
     let bytes = Source::bytes(path).map_err(Report::from)?;
     let delivered =
-        |config: Option<NodeConfig>| config.map_or(Checked::Other, |config| Checked::Delivered(config.into()));
+        |config: Option<NodeConfig>| config.map_or(Checked::Other, |config| Checked::NodeConfig(config.into()));
     if user_data::is_packed(&bytes) {
         return judged(path, user_data::check(&bytes)).map(delivered);
     }

@@ -178,7 +178,7 @@ impl Parts {
                     }
                     _ => {}
                 }
-                self.delivers = self.delivers.take().or(config.map(|config| (number, config)));
+                self.delivers = self.delivers.take().or(config.map(|config| (number, config.moved(place))));
             }
         }
     }

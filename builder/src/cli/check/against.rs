@@ -48,21 +48,20 @@ impl Against {
     /// What the bundle says of a file.
     pub(super) fn judge(&self, file: &Path, checked: &Checked) -> Result<()> {
         match checked {
-            Checked::NodeConfig(config) => self.judge_node(file, config, true),
-            Checked::Delivered(config) => self.judge_node(file, config, false),
+            Checked::NodeConfig(config) => self.judge_node(file, config),
             Checked::Image(image) => self.judge_image(file, image),
             Checked::Other => Ok(()),
         }
     }
 
-    fn judge_node(&self, file: &Path, config: &NodeConfig, in_file: bool) -> Result<()> {
+    fn judge_node(&self, file: &Path, config: &NodeConfig) -> Result<()> {
         let problem = |mistake: Mistake| {
             // It begins with the key, where it is about one.
             let (key, message) = match mistake.message.split_once(": ") {
                 Some((key, message)) if !key.contains(' ') => (key.to_owned(), message.to_owned()),
                 _ => (String::new(), mistake.message),
             };
-            let place = if in_file && !key.is_empty() { config.place(&key) } else { Place::default() };
+            let place = if key.is_empty() { Place::default() } else { config.place(&key) };
             Problem { file: file.into(), line: place.line, column: place.column, key, message, hint: mistake.hint }
         };
         let problems: Vec<Problem> =

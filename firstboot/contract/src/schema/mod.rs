@@ -175,6 +175,16 @@ impl NodeConfig {
         }
     }
 
+    /// The same as a part of another text, in which `there` places a problem of this one.
+    #[must_use]
+    pub fn moved(mut self, there: impl Fn(Problem) -> Problem) -> Self {
+        for (key, place) in &mut self.places {
+            let Problem { line, column, .. } = there(Problem::new(*place, key, ""));
+            *place = Place { line, column };
+        }
+        self
+    }
+
     /// The secret of a key such as `database.password`, where it stands here and not in a store.
     #[must_use]
     pub fn literal(&self, key: &str) -> Option<String> {

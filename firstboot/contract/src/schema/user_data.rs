@@ -236,7 +236,7 @@ fn delivered(
     match parse(&inner) {
         Ok(config) => {
             warnings.extend(super::warnings(&config).into_iter().map(placed));
-            Some(config)
+            Some(config.moved(placed))
         }
         Err(found) => {
             problems.extend(found.into_iter().map(placed));
