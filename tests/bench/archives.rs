@@ -218,7 +218,10 @@ fn make_bundle<'a>(at: &Path, version: usize, layer: impl Fn(Layer) -> &'a Made)
     contents.insert("manifest.json".into(), Content::Bytes(json!(manifest).to_string().into_bytes()));
     let saved = saved(at, version);
     write(&saved, contents);
-    let services = names.iter().enumerate().map(|(i, name)| format!("  s{i}:\n    image: {name}\n"));
+    // Harbor's own come first, as far as the images go.
+    let own = ["registry", "adminserver", "jobservice", "proxy", "ui"];
+    let service = |i: usize| own.get(i).map_or_else(|| format!("s{i}"), |name| (*name).to_owned());
+    let services = names.iter().enumerate().map(|(i, name)| format!("  {}:\n    image: {name}\n", service(i)));
     let compose = format!("version: '2'\nservices:\n{}", services.collect::<String>());
     let inner = format!("harbor/harbor.{}.tar.gz", VERSIONS[version]);
     write(

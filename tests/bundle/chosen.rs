@@ -79,7 +79,9 @@ fn settings_travel_in_the_image_if_the_bundle_has_them() {
         error.to_string(),
         "harbor.settings.jobservice.max_job_worker: Harbor v2.7.4 has no such setting (bundle harbor.tgz)"
     );
-    assert_eq!(fault_of(&error), Fault::Input);
+    assert_eq!(fault_of(&error), Fault::Usage);
+    let both = with(r#"{"jobservice": {"max_job_worker": 20, "max_job_workers": "many"}}"#).unwrap_err().to_string();
+    assert!(both.contains("max_job_worker: ") && both.contains("max_job_workers: is text"), "{both}");
     // What is wrong may be a file of the bundle and not the key.
     std::fs::write(unpacked.bundle.files.join("harbor.yml.tmpl"), "- a\n").unwrap();
     let error = with(r#"{"jobservice": {"max_job_workers": 20}}"#).unwrap_err();

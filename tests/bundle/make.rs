@@ -213,9 +213,15 @@ pub(crate) fn save_blobs(images: &[Image], blobs_are: Blobs) -> Vec<u8> {
     tar.file("index.json", "{}").file("manifest.json", Value::from(manifest).to_string()).finish()
 }
 
-/// A compose file that names `images`.
+/// What Harbor runs at least, in one version or the other up to 1.7.
+const SERVICES: [&str; 8] = ["ui", "adminserver", "core", "jobservice", "portal", "proxy", "registry", "registryctl"];
+
+/// A compose file with Harbor's services that names `images`, the first one for those that are left.
 pub(crate) fn compose(images: &[&str]) -> String {
-    let services = images.iter().enumerate().map(|(i, image)| format!("  s{i}:\n    image: {image}\n"));
+    let left = images.first().map_or(0, |_| SERVICES.len().saturating_sub(images.len()));
+    let images = images.iter().chain(images.iter().take(1).cycle().take(left));
+    let name = |i: usize| SERVICES.get(i).map_or_else(|| format!("s{i}"), |name| (*name).to_owned());
+    let services = images.enumerate().map(|(i, image)| format!("  {}:\n    image: {image}\n", name(i)));
     format!("version: '2'\nservices:\n{}", services.collect::<String>())
 }
 

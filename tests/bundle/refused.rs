@@ -2,7 +2,7 @@
 
 use habuild::report::{Failure, Fault, fault_of};
 
-use super::make::{Blobs, Image, Tar, bundle, bundle_files, gzip, save, save_blobs, save_with};
+use super::make::{Blobs, Image, Tar, bundle, bundle_files, compose, gzip, save, save_blobs, save_with};
 use super::unpack;
 
 const TAG: &str = "vmware/app:v1";
@@ -116,7 +116,7 @@ fn each_cause_has_the_remedy_that_helps() {
         (
             bundle("v1.1.2", &[TAG], &save(&[Image { architecture: "arm64", ..image() }])),
             "its image archive harbor/harbor.v1.1.2.tar.gz",
-            "use a bundle for amd64",
+            "use a bundle for Linux on amd64",
         ),
         (
             bundle("v1.1.2", &[TAG], &Tar::new().finish()),
@@ -180,10 +180,22 @@ fn what_is_no_bundle() {
     ] {
         assert_eq!(said(&bundle(version, &[TAG], &save(&[image()]))), words);
     }
-    let no_compose = Tar::new().file("harbor/harbor.v1.1.2.tar.gz", saved).finish();
+    let no_compose = Tar::new().file("harbor/harbor.v1.1.2.tar.gz", &saved).finish();
     assert_eq!(said(&gzip(&no_compose)), "it has no harbor/docker-compose.yml");
+    for (left_out, version) in [("registry", "v1.1.2"), ("ui", "v1.6.3"), ("core", "v1.7.8")] {
+        let compose = compose(&[TAG])
+            .replace(&format!("  {left_out}:\n    image: {TAG}\n"), &format!("  {left_out}:\n    build: .\n"));
+        let tar = Tar::new()
+            .file(&format!("harbor/harbor.{version}.tar.gz"), &saved)
+            .file("harbor/docker-compose.yml", compose);
+        let words = format!("harbor/docker-compose.yml names no image for {left_out}, which Harbor {version} runs");
+        assert_eq!(said(&gzip(&tar.finish())), words);
+    }
     let missing = said(&bundle("v1.1.2", &[TAG, "vmware/db:v1", "photon:1.0"], &save(&[image()])));
-    assert_eq!(missing, "harbor/docker-compose.yml names image photon:1.0 (and 1 more), which its image archive lacks");
+    assert_eq!(
+        missing,
+        "harbor/docker-compose.yml names images photon:1.0, vmware/db:v1, which its image archive lacks"
+    );
 }
 
 #[test]

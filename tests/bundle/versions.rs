@@ -28,8 +28,8 @@ fn tagged(version: &str, more: &str) -> Vec<String> {
 
 #[test]
 fn images_that_a_version_needs() {
-    let all = tagged("v2.15.2", "harbor-db valkey-photon");
-    let whole = unpack(&of("v2.15.2", &all)).expect("log, metrics and scanner may be missing");
+    let all = tagged("v2.15.2", "harbor-db valkey-photon harbor-exporter trivy-adapter-photon");
+    let whole = unpack(&of("v2.15.2", &all)).expect("the log service may be missing");
     assert!(whole.bundle.doubts().is_empty(), "{:?}", whole.bundle.doubts());
     for name in NEEDED.split_whitespace() {
         let left: Vec<String> = all.iter().filter(|tag| !tag.contains(&format!("/{name}:"))).cloned().collect();
@@ -38,7 +38,8 @@ fn images_that_a_version_needs() {
     }
     assert_eq!(
         said(&of("v2.15.2", &["goharbor/prepare:v2.15.2".to_owned()])),
-        "Harbor v2.15.2 needs image goharbor/harbor-core (and 5 more), which its image archive lacks"
+        "Harbor v2.15.2 needs images goharbor/harbor-core, goharbor/harbor-jobservice, goharbor/harbor-portal, \
+         goharbor/nginx-photon, goharbor/registry-photon, goharbor/harbor-registryctl, which its image archive lacks"
     );
 }
 
@@ -64,7 +65,7 @@ fn images_of_another_version_than_the_archive_says() {
 #[test]
 fn what_is_doubtful_is_told() {
     let doubts = |version: &str, more: &str| unpack(&of(version, &tagged(version, more))).unwrap().bundle.doubts();
-    let newer = doubts("v2.16.0", "harbor-db valkey-photon");
+    let newer = doubts("v2.16.0", "harbor-db valkey-photon harbor-exporter trivy-adapter-photon");
     assert_eq!(newer.len(), 1);
     assert!(
         newer[0].starts_with("Harbor v2.16.0 is newer than any that this habuild was made with (v2.15.2)"),
@@ -72,6 +73,10 @@ fn what_is_doubtful_is_told() {
     );
     assert_eq!(
         doubts("v2.15.2", "harbor-db redis-photon"),
-        ["it holds no image goharbor/valkey-photon: no node of it can have its own redis"]
+        [
+            "it holds no image goharbor/harbor-exporter: no node of it can have harbor.metrics",
+            "it holds no image goharbor/valkey-photon: no node of it can have its own redis",
+            "it holds no image goharbor/trivy-adapter-photon: no node of it can have harbor.trivy",
+        ]
     );
 }

@@ -125,9 +125,20 @@ fn take_bundle(
 ) -> Result<Option<Arc<Bundle>>> {
     let Some(planned) = plan.bundle() else { return Ok(None) };
     let event = Event::start("bake", "bundle");
-    let (bundle, cached) = bundle::take(planned, &resources.store, &resources.packages, resources.offline)?;
-    let bundle = bundle.with_settings(&planned.settings)?.only(&planned.images)?;
-    bundle.render_dry()?;
+    let taken =
+        bundle::take(planned, &resources.store, &resources.packages, resources.offline).and_then(|(bundle, cached)| {
+            let bundle = bundle.with_settings(&planned.settings)?.only(&planned.images)?;
+            bundle.render_dry()?;
+            Ok((bundle, cached))
+        });
+    let (bundle, cached) = match taken {
+        Ok(taken) => taken,
+        Err(error) => {
+            // What is baked beside it goes on for minutes.
+            event.done("failed", &error.to_string());
+            return Err(error);
+        }
+    };
     let what = format!("Harbor {}, {} images, {} layers", bundle.version, bundle.images.len(), bundle.layers.len());
     event.done(if cached { "cached" } else { "unpacked" }, &what);
     let bundle = Arc::new(bundle);

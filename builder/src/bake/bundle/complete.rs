@@ -1,5 +1,6 @@
 //! Whether a file is a bundle, and a bundle holds what the version that it says runs.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek as _};
 use std::path::Path;
@@ -11,13 +12,27 @@ use super::{AGAIN, ITSELF, OFFLINE, RELEASED, TOP};
 use crate::bake::docker::{self, Archive};
 use crate::bake::foreign::wrong;
 
-/// Harbor up to 1.7 brings its compose file: every image that it names must be there.
-pub(super) fn check_compose(compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
+/// What Harbor always runs up to 1.6 and in 1.7 (v1.1.2 to v1.7.8 `make/docker-compose.tpl`).
+const SERVICES: [&str; 5] = ["adminserver", "jobservice", "proxy", "registry", "ui"];
+const SERVICES_OF_1_7: [&str; 7] = ["adminserver", "core", "jobservice", "portal", "proxy", "registry", "registryctl"];
+
+/// Harbor up to 1.7 brings its compose file: it must have Harbor's services, and every image that it names must be there.
+pub(super) fn check_compose(version: &Version, compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
     let compose = compose.ok_or_else(|| wrong(format!("it has no {TOP}/{COMPOSE_FILE}"), RELEASED))?;
-    let named = harbor::images(compose)
+    let services = harbor::services(compose)
         .map_err(|words| wrong(format!("{TOP}/{COMPOSE_FILE} cannot be understood ({words})"), RELEASED))?;
+    let named: BTreeSet<&String> = services.values().flatten().collect();
     let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
-    lacks(&format!("{TOP}/{COMPOSE_FILE} names"), named.iter().filter(|name| !holds(name)).map(String::as_str))
+    let missing = named.into_iter().filter(|name| !holds(name)).map(String::as_str);
+    lacks(&format!("{TOP}/{COMPOSE_FILE} names"), missing)?;
+    let runs = if version.numbers() < (1, 7, 0) { &SERVICES[..] } else { &SERVICES_OF_1_7 };
+    match runs.iter().find(|service| !matches!(services.get(**service), Some(Some(_)))) {
+        None => Ok(()),
+        Some(service) => {
+            let words = format!("{TOP}/{COMPOSE_FILE} names no image for {service}, which Harbor {version} runs");
+            Err(wrong(words, RELEASED))
+        }
+    }
 }
 
 /// Harbor from 1.8 on has its compose file written on the node, by an image of the bundle's. It names every image with the
@@ -46,12 +61,12 @@ pub(super) fn check_members(version: &Version, to: &Path, archive: &Archive) -> 
 /// Refuses an archive that `whoever` needs the images `missing` of.
 fn lacks<'m>(whoever: &str, missing: impl Iterator<Item = &'m str>) -> Result<()> {
     let missing: Vec<&str> = missing.collect();
-    let Some(first) = missing.first() else { return Ok(()) };
-    let others = match missing.len() {
-        1 => String::new(),
-        n => format!(" (and {} more)", n - 1),
+    let images = match missing.len() {
+        0 => return Ok(()),
+        1 => "image",
+        _ => "images",
     };
-    Err(wrong(format!("{whoever} image {first}{others}, which its image archive lacks"), RELEASED))
+    Err(wrong(format!("{whoever} {images} {}, which its image archive lacks", missing.join(", ")), RELEASED))
 }
 
 /// How archives of other kinds begin.

@@ -79,7 +79,7 @@ pub(super) fn unpack(source: impl Read + Send, to: &Path, layers: Layers<'_>) ->
     })?;
     let (_, version, generation, archive) = archive;
     match generation {
-        Generation::Cfg => check_compose(files.compose.as_deref(), &archive)?,
+        Generation::Cfg => check_compose(&version, files.compose.as_deref(), &archive)?,
         Generation::Yml => check_members(&version, to, &archive)?,
     }
     Ok(Contents { version, generation, archive })

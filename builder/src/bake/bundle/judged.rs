@@ -1,7 +1,7 @@
 //! What is found out about a bundle once it is unpacked: whether it has the settings that the image gives defaults for, whether its
 //! own files can be rendered, what is doubtful about it, and what it cannot do for a node config.
 
-use contract::harbor::{self, Baked, Defaults, Generation, Member, Version, When, broken};
+use contract::harbor::{self, Baked, Defaults, Generation, Version, When, broken};
 use contract::schema::NodeConfig;
 use contract::strict::Mistake;
 
@@ -21,7 +21,13 @@ impl Bundle {
     /// # Errors
     /// It has no such setting.
     pub fn with_settings(mut self, settings: &Defaults) -> anyhow::Result<Self> {
-        if let Some(mistake) = self.misplaced(settings).into_iter().next() {
+        let found = self.misplaced(settings);
+        if let [_, _, ..] = &found[..] {
+            let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let message = format!("{}\n  (bundle {})", lines.join("\n  "), self.called);
+            return Err(Failure::new(Fault::Usage, message).into());
+        }
+        if let Some(mistake) = found.into_iter().next() {
             return Err(self.refused(mistake).into());
         }
         self.settings = settings.clone();
@@ -45,7 +51,7 @@ impl Bundle {
             let message = format!("bundle {}: {file}: {words}", self.called);
             return Failure::new(Fault::Input, message).remedy(RELEASED);
         }
-        Failure::new(Fault::Input, format!("{} (bundle {})", mistake.message, self.called))
+        Failure::new(Fault::Usage, format!("{} (bundle {})", mistake.message, self.called))
             .remedy(mistake.hint.unwrap_or_else(|| RELEASED.to_owned()))
     }
 
@@ -55,15 +61,20 @@ impl Bundle {
         let mut doubts = Vec::new();
         if self.version.is_newer_than_known() {
             doubts.push(format!(
-                "Harbor {} is newer than any that this habuild was made with ({}): its layout fits; try it out before a cluster needs it",
+                "Harbor {} is newer than any that this habuild was made with ({}), and taken for one of those: try it out before a cluster needs it",
                 self.version,
                 Version::NEWEST_KNOWN
             ));
         }
         if self.generation == Generation::Yml {
-            let lacks = |member: &Member| member.when == When::Bundled && self.tags_of(member.image).next().is_none();
-            doubts.extend(harbor::members(&self.version).into_iter().filter(lacks).map(|member| {
-                format!("it holds no image {}: no node of it can have its own {}", member.image, member.service)
+            let members = harbor::members(&self.version).into_iter();
+            doubts.extend(members.filter(|member| self.tags_of(member.image).next().is_none()).filter_map(|member| {
+                let without = match member.when {
+                    When::Bundled => format!("have its own {}", member.service),
+                    When::Option(option) => format!("have harbor.{}", option.name()),
+                    When::Always | When::Prepare | When::Never => return None,
+                };
+                Some(format!("it holds no image {}: no node of it can {without}", member.image))
             }));
         }
         doubts
@@ -92,8 +103,11 @@ impl Bundle {
 
     /// A text file of the bundle.
     fn text(&self, path: &str) -> Result<String, Mistake> {
-        let bytes =
-            file::read(&self.files.join(path)).map_err(|error| broken(path, &error.root_cause().to_string()))?;
+        let file = self.files.join(path);
+        if !file.is_file() {
+            return Err(broken(path, "is not there"));
+        }
+        let bytes = file::read(&file).map_err(|error| broken(path, &error.root_cause().to_string()))?;
         String::from_utf8(bytes).map_err(|_| broken(path, "is not UTF-8"))
     }
 }

@@ -36,7 +36,7 @@ const MOST_LAYERS: usize = 125;
 /// Against an archive that another program than Docker wrote.
 const SAVED: &str = "use the offline installer as Harbor released it, or make the archive in it with docker save";
 /// Against images for other machines.
-const MACHINE: &str = "use a bundle for amd64: nodes are no other machines in this version of habuild";
+const MACHINE: &str = "use a bundle for Linux on amd64: nodes are nothing else in this version of habuild";
 
 const MANIFEST: &str = "manifest.json";
 const BLOBS: &str = "blobs/sha256/";

@@ -31,7 +31,7 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
     for (key, tls) in guards {
         if tls.is_some_and(|tls| tls != TlsMode::Off) {
             let message = format!("{key}: Harbor {version} cannot encrypt this connection");
-            refuse(message, "write off, and keep the network between them closed");
+            refuse(message, "write off, leave its ca out, and keep the network between them closed");
         }
     }
     if database.is_some_and(|database| numbers >= (1, 6, 0) && database.name != "registry") {

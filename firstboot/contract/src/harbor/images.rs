@@ -1,4 +1,4 @@
-//! The images that a bundle's compose file names.
+//! The services of a bundle's compose file, and their images.
 
 use std::collections::BTreeMap;
 
@@ -28,17 +28,6 @@ pub fn services(text: &[u8]) -> Result<BTreeMap<String, Option<String>>, String>
     Ok(compose.services.into_iter().map(of).collect())
 }
 
-/// The images of every service as Docker shows them, sorted.
-///
-/// # Errors
-/// Why the text is no compose file.
-pub fn images(text: &[u8]) -> Result<Vec<String>, String> {
-    let mut images: Vec<String> = services(text)?.into_values().flatten().collect();
-    images.sort();
-    images.dedup();
-    Ok(images)
-}
-
 /// A name with its tag, without what Docker leaves out when it shows one.
 #[must_use]
 pub fn familiar(image: &str) -> String {
@@ -59,9 +48,12 @@ mod tests {
         let text = "version: '2'\nservices:\n  log:\n    image: vmware/harbor-log:v1.1.2 # here\n    restart: always\n  \
                     proxy:\n    image: \"docker.io/library/nginx\"\n    depends_on: [log]\n  ui:\n    build: .\n\
                     networks:\n  harbor:\n    external: false\n";
-        assert_eq!(images(text.as_bytes()).unwrap(), ["nginx:latest", "vmware/harbor-log:v1.1.2"]);
-        assert!(images(b"services: [").is_err());
-        assert!(images(b"{}").is_err());
-        assert!(images(b"\xff").is_err());
+        let found: Vec<_> = services(text.as_bytes()).unwrap().into_iter().collect();
+        let of = |service: &str, image: Option<&str>| (service.to_owned(), image.map(str::to_owned));
+        let expected = [of("log", Some("vmware/harbor-log:v1.1.2")), of("proxy", Some("nginx:latest")), of("ui", None)];
+        assert_eq!(found, expected);
+        for wrong in [&b"services: ["[..], b"{}", b"\xff"] {
+            assert!(services(wrong).is_err());
+        }
     }
 }

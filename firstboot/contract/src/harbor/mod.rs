@@ -33,7 +33,7 @@ pub use defaults::Defaults;
 pub use dry::render_dry;
 pub use fit::{Baked, misfits};
 pub use health::{Sign, judge, signs};
-pub use images::{familiar, images, services};
+pub use images::{familiar, services};
 pub use members::{Member, When, members, settings_file, when};
 pub use options::{HarborOption, prepare_arguments};
 use passwords::{check_database_password, check_redis_password};

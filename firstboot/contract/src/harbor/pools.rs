@@ -19,6 +19,6 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Option<Mistake> 
     let bounded = config.database.external().is_some_and(|database| database.connections.is_some());
     (bounded && version.numbers() < (1, 9, 0)).then(|| {
         Mistake::new(format!("database.connections: Harbor {version} cannot bound its connections"))
-            .hint("leave it out, and bound them in the database, by a limit of its user's (from 1.9 on Harbor can)")
+            .hint("leave it out, and limit the connections of the database's user there; Harbor itself can from 1.9 on")
     })
 }

@@ -106,5 +106,17 @@ fn line(
     if value.contains(['\n', '\r', '\0']) {
         return Err(Mistake::new(format!("{key}: must be one line: harbor.cfg has no others")));
     }
-    Ok(value)
+    // What `prepare` stops at, or the job service does not start with (v1.1.2 to v1.7.8 `make/prepare`).
+    let must = match name {
+        _ if matches!(setting, Setting::Secret(_)) => None,
+        "project_creation_restriction" if !["everyone", "adminonly"].contains(&value.as_str()) => {
+            Some("everyone or adminonly")
+        }
+        "max_job_workers" if !value.parse::<u32>().is_ok_and(|n| n > 0) => Some("a whole number of 1 or more"),
+        _ => None,
+    };
+    match must {
+        Some(words) => Err(Mistake::new(format!("{key}: must be {words}"))),
+        None => Ok(value),
+    }
 }

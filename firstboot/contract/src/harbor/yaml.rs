@@ -31,7 +31,7 @@ pub(super) fn yaml_words(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::images;
+    use super::super::services;
 
     #[test]
     fn no_word_of_the_parsers_own() {
@@ -46,7 +46,7 @@ mod tests {
             ("services: {a: {image: 'x", "line 1, column 23: unclosed quote"),
             ("", "is empty"),
         ] {
-            assert_eq!(images(text.as_bytes()).unwrap_err(), expected, "{text:?}");
+            assert_eq!(services(text.as_bytes()).unwrap_err(), expected, "{text:?}");
         }
     }
 }

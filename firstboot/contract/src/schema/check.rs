@@ -88,6 +88,9 @@ pub fn warnings(config: &NodeConfig) -> Vec<Problem> {
     super::in_order(found.problems)
 }
 
+const LITERAL: &str = "is a secret written literally: whoever can read the user-data knows it";
+const REFERENCE: &str = "use a reference: ref+file:// or ref+https://";
+
 struct Found<'c> {
     config: &'c NodeConfig,
     problems: Vec<Problem>,
@@ -103,6 +106,9 @@ impl Found<'_> {
     }
 
     fn literals(&mut self) {
+        for key in self.config.harbor.settings.texts_with_secrets("harbor.settings") {
+            self.add(&key, Mistake::new(LITERAL).hint(REFERENCE));
+        }
         for (key, value) in self.config.secrets() {
             let SecretValue::Literal(literal) = value else { continue };
             // Certificates and role ids are no secrets.
@@ -118,8 +124,7 @@ impl Found<'_> {
                     Mistake::new("looks like a reference, but is taken literally").hint("references begin with ref+"),
                 );
             } else {
-                let doubt = Mistake::new("is a secret written literally: whoever can read the user-data knows it");
-                self.add(&key, doubt.hint("use a reference: ref+file:// or ref+https://"));
+                self.add(&key, Mistake::new(LITERAL).hint(REFERENCE));
             }
         }
     }

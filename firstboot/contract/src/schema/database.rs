@@ -178,7 +178,11 @@ impl Redis {
 fn kind(d: &mut Decoder, field: &Field<'_>) -> Option<DatabaseKind> {
     let known = [("mysql", DatabaseKind::Mysql), ("postgresql", DatabaseKind::Postgresql)];
     match d.text(field)? {
-        "mariadb" => d.refuse(field, Mistake::new("\"mariadb\" is not one of mysql, postgresql").hint("write mysql")),
+        "mariadb" => d.refuse(
+            field,
+            Mistake::new("\"mariadb\" is not one of mysql, postgresql")
+                .hint("write mysql for Harbor 1.1 to 1.5; later ones need PostgreSQL"),
+        ),
         "postgres" | "pgsql" => d.refuse(field, Mistake::new("must be mysql or postgresql").hint("write postgresql")),
         _ => d.choice(field, &known),
     }

@@ -80,12 +80,19 @@ pub struct Upgrade {
     pub from: String,
 }
 
+/// Parts of Harbor that habuild does not run.
+const UNSUPPORTED: [(&str, &str); 3] = [
+    ("clair", "leave it out; from Harbor 2.0 on there is trivy"),
+    ("notary", "leave it out; Harbor has none from 2.9 on"),
+    ("chartmuseum", "leave it out; from Harbor 2.0 on charts are stored as OCI artifacts"),
+];
+
 impl Harbor {
     /// `serves_tls`: whether the node config has `tls`, without which `https_port` is not listened on.
     pub(super) fn decode(d: &mut Decoder, field: &Field<'_>, serves_tls: bool) -> Option<Self> {
         let known =
             ["external_url", "http_port", "https_port", "admin_password", "jobservice", "trivy", "metrics", "settings"];
-        let fields = d.fields(field, &known)?;
+        let fields = d.fields_but(field, &known, &UNSUPPORTED)?;
         let external_url = d.need(&fields, "external_url", |d, f| d.parsed(f, external_url));
         let http_port = d.or(&fields, "http_port", 80, Decoder::port);
         let https_port = d.or(&fields, "https_port", 443, Decoder::port);
@@ -223,6 +230,7 @@ mod tests {
             ("trivy: {ignore_unfixed: true}", trivy),
             ("metrics: true", metrics),
             ("metrics: 9090", metrics),
+            ("clair: true", "is not in this version of habuild (leave it out; from Harbor 2.0 on there is trivy)"),
         ] {
             assert!(said(option).ends_with(expected), "{option}: {}", said(option));
         }

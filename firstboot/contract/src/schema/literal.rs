@@ -56,12 +56,12 @@ fn secretkey(text: &str) -> Verdict {
     }
 }
 
-/// Harbor 2 takes a CSRF key of 32 characters only; 1.8 to 1.10 make theirs of 40.
+/// Harbor 2 takes a CSRF key of 32 characters only; the 40 of 1.8 to 1.10 are made of it.
 fn csrf_key(text: &str) -> Verdict {
     line(text)?;
     match text.len() {
-        32 | 40 => Ok(()),
-        count => Err(Mistake::new(format!("must be exactly 32 characters (40 for Harbor 1.8 to 1.10), has {count}"))),
+        32 => Ok(()),
+        count => Err(Mistake::new(format!("must be exactly 32 characters, has {count}"))),
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
     fn literals_are_judged_without_being_repeated() {
         let key = "AQDl8vZfAAAAABAAaWxsdXN0cmF0aXZlLWtleQ==";
         type Check = fn(&str) -> Verdict;
-        let cases: [(Check, String, Option<&str>); 19] = [
+        let cases: [(Check, String, Option<&str>); 20] = [
             (line, "s3cret".into(), None),
             (line, "s3cret\n".into(), Some("line break")),
             (line, " s3cret".into(), Some("blank")),
@@ -147,6 +147,7 @@ mod tests {
             (secretkey, "s3cret".into(), Some("exactly 16 characters, has 6")),
             (csrf_key, "s3cret".into(), Some("exactly 32")),
             (csrf_key, "s".repeat(32), None),
+            (csrf_key, "s".repeat(40), Some("exactly 32")),
             (ceph_key, key.into(), None),
             (ceph_key, format!("[client.harbor]\nkey = {key}"), Some("whole keyring")),
             (ceph_key, "s3cret".into(), Some("not a Ceph key")),

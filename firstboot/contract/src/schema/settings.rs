@@ -92,10 +92,35 @@ impl Settings {
         whole.then_some(Self(settings))
     }
 
+    /// The key paths, below `parent`, of texts that hold a secret though their keys say nothing of one.
+    pub(super) fn texts_with_secrets(&self, parent: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for (name, setting) in &self.0 {
+            setting.texts_with_secrets(format!("{parent}.{name}"), &mut found);
+        }
+        found
+    }
+
     /// Every secret, with its key path below `parent`; literals are told by their key's name.
     pub(super) fn secrets<'s>(&'s self, parent: &str, found: &mut Vec<(String, &'s SecretValue)>) {
         for (name, setting) in &self.0 {
             setting.secrets(&format!("{parent}.{name}"), found);
+        }
+    }
+}
+
+impl Setting {
+    /// Every text with a secret in it, whatever its key is called, by key path.
+    fn texts_with_secrets(&self, key: String, found: &mut Vec<String>) {
+        match self {
+            Self::Plain(text) | Self::Quoted(text) if holds_secret(text) => found.push(key),
+            Self::Plain(_) | Self::Quoted(_) | Self::Secret(_) => {}
+            Self::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    item.texts_with_secrets(format!("{key}[{i}]"), found);
+                }
+            }
+            Self::Map(settings) => found.extend(settings.texts_with_secrets(&key)),
         }
     }
 }
@@ -167,7 +192,10 @@ fn value(d: &mut Decoder, name: &str, field: &Field<'_>, above: &str) -> Option<
 pub(crate) fn may_be_secret(name: &str) -> bool {
     let last = name.rsplit(['_', '.', '-']).next().unwrap_or(name);
     ["password", "passwd", "pwd", "secret", "token", "credential", "credentials"].contains(&last)
-        || ["secretkey", "accesskey", "accountkey", "password"].iter().any(|end| last.ends_with(end))
+        || ["secret", "secretkey", "accesskey", "accountkey", "apikey", "password"]
+            .iter()
+            .any(|end| last.ends_with(end))
+        || name.ends_with("api_key")
 }
 
 impl Setting {
@@ -259,8 +287,32 @@ mod tests {
     }
 
     #[test]
+    fn a_text_with_a_secret_is_doubtful_whatever_its_key_is_called() {
+        let config = schema::parse(
+            "version: 1\ncluster: hub\nharbor: {external_url: 'http://hub.example.com', admin_password: 'ref+file:///a', settings: \
+             {proxy: {http_proxy: 'http://me:s3cret@proxy', no_proxy: 'ref+file:///n'}}}\nstorage: {local: {path: /srv/share}}\n\
+             database: bundled\nredis: bundled\n",
+        )
+        .unwrap();
+        let doubts: Vec<String> = schema::warnings(&config).iter().map(ToString::to_string).collect();
+        let literal = |doubt: &&String| doubt.contains("is a secret written literally");
+        let told: Vec<&String> = doubts.iter().filter(literal).collect();
+        assert!(told.len() == 1 && told[0].contains(" harbor.settings.proxy.http_proxy: "), "{doubts:?}");
+        assert!(!doubts.concat().contains("s3cret"), "{doubts:?}");
+    }
+
+    #[test]
     fn secrets_are_told_by_name() {
-        for name in ["email_password", "ldap_search_pwd", "secretkey", "github_token", "accesskey", "client_secret"] {
+        for name in [
+            "email_password",
+            "ldap_search_pwd",
+            "secretkey",
+            "github_token",
+            "accesskey",
+            "client_secret",
+            "uaa_clientsecret",
+            "api_key",
+        ] {
             assert!(may_be_secret(name), "{name}");
         }
         for name in ["token_expiration", "email_host", "max_job_workers", "self_registration", "region"] {

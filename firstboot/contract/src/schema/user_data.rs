@@ -116,7 +116,11 @@ pub fn check_cloud_config(text: &str) -> Result<UserData, Vec<Problem>> {
     };
     let (mut problems, mut warnings, mut config) = (Vec::new(), Vec::new(), None);
     let known: Vec<&str> = KEYS.split_whitespace().collect();
-    for entry in entries {
+    for (i, entry) in entries.iter().enumerate() {
+        if entries.iter().take(i).any(|earlier| earlier.key == entry.key) {
+            let refusal = Mistake::new("is given twice, and cloud-init keeps the last one only");
+            problems.push(Problem::new(entry.place, &entry.key, refusal.hint("put both into one")));
+        }
         if !known.contains(&entry.key.as_str()) {
             let refusal = Mistake::new("is no key of cloud-init, which then reports a degraded boot");
             let refusal = refusal.perhaps(&entry.key, known.iter().copied());

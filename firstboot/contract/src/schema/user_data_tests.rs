@@ -41,6 +41,7 @@ fn what_would_not_reach_the_node() {
         ("#!/bin/sh\n", "is a script"),
         ("version: 1\n", "does not begin with #cloud-config"),
         ("#cloud-config\n- a\n", "must be a map"),
+        (&format!("{good}write_files: []\n"), "write_files: is given twice, and cloud-init keeps the last one only"),
         (&good.replace("write_files", "write_file"), "did you mean \"write_files\"?"),
         (&good.replace("    owner", "    defer: true\n    owner"), "write_files[0].defer: writes the file after"),
         (&good.replace("    owner", "    encoding: gzip\n    owner"), "cannot be looked into here"),

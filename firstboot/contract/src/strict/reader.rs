@@ -53,9 +53,23 @@ impl<M: Default> Reader<M> {
 
     /// A map with these keys and no others.
     pub fn fields<'t>(&mut self, field: &Field<'t>, known: &[&'static str]) -> Option<Fields<'t>> {
+        self.fields_but(field, known, &[])
+    }
+
+    /// The same; `planned` are keys that people may expect, each with what to do without.
+    pub fn fields_but<'t>(
+        &mut self,
+        field: &Field<'t>,
+        known: &[&'static str],
+        planned: &[(&str, &str)],
+    ) -> Option<Fields<'t>> {
         let mut fields = self.any_fields(field)?;
         for (&name, entry) in &fields.entries {
             if known.contains(&name) {
+                continue;
+            }
+            if let Some((_, instead)) = planned.iter().find(|(planned, _)| *planned == name) {
+                self.note(entry.at, &entry.key, Mistake::new("is not in this version of habuild").hint(*instead));
                 continue;
             }
             let mistake = if name == "<<" { "merge keys are not read here" } else { "unknown key" };

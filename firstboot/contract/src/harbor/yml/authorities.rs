@@ -26,10 +26,10 @@ pub(super) fn limits(config: &NodeConfig, version: &Version) -> Vec<Mistake> {
     }
     // `rediss` came with 2.13 (v2.12.4 and v2.13.0 `src/lib/cache/cache.go`).
     if numbers < (2, 13, 0) && config.redis.external().is_some_and(|redis| redis.tls != TlsMode::Off) {
-        found.push(
-            Mistake::new(format!("redis.tls: Harbor {version} cannot encrypt this connection"))
-                .hint("write off, and keep the network between them closed; Harbor can from 2.13 on"),
-        );
+        found
+            .push(Mistake::new(format!("redis.tls: Harbor {version} cannot encrypt this connection")).hint(
+                "write off, leave its ca out, and keep the network between them closed; Harbor can from 2.13 on",
+            ));
     }
     found
 }

@@ -15,7 +15,7 @@ fn merged(image: &str, node: &str) -> Result<Value, Mistake> {
 #[test]
 fn the_node_wins_key_by_key() {
     let image = r#"{"log": {"level": "debug", "local": {"location": "/x"}}, "jobservice": {"max_job_workers": 20},
-                    "trace": {"enabled": true, "attributes": {"any": "thing"}}, "proxy": {"http_proxy": "true"}}"#;
+                    "trace": {"enabled": false, "attributes": {"any": "thing"}}, "proxy": {"http_proxy": "true"}}"#;
     let values = merged(image, "{log: {level: warning}, trace: {enabled: false, attributes: {other: 1}}}").unwrap();
     assert_eq!(values["log"], json!({"level": "warning", "local": {"location": "/x"}}));
     assert_eq!(values["jobservice"], json!({"max_job_workers": 20}), "the image's in place of the bundle's");
@@ -31,14 +31,14 @@ fn the_node_wins_key_by_key() {
 #[test]
 fn a_setting_is_of_the_kind_that_the_bundle_has() {
     let said = |node: &str| merged("{}", &format!("{{jobservice: {{max_job_workers: {node}}}}}"));
-    for good in ["20", "'20'", "2.5", "ref+file:///workers"] {
+    for good in ["20", "'20'", "ref+file:///workers"] {
         assert!(said(good).is_ok(), "{good}: {:?}", said(good).err());
     }
     for (wrong, is) in [("many", "text"), ("on", "true or false"), ("[1]", "a list")] {
         let words = format!("harbor.settings.jobservice.max_job_workers: is {is}, and must be a number");
         assert_eq!(said(wrong).unwrap_err().message, words);
     }
-    assert!(merged("{}", "{log: {level: 7}}").is_ok(), "text may look like a number");
+    assert!(merged("{}", "{proxy: {http_proxy: 7}}").is_ok(), "text may look like a number");
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn what_the_bundle_has_not_is_told() {
 
 #[test]
 fn signs_that_are_no_ascii_are_escaped() {
-    let node = NODE.replace("admin_password", "settings: {log: {level: 'é€🐋'}}, admin_password");
+    let node = NODE.replace("admin_password", "settings: {proxy: {http_proxy: 'é€🐋'}}, admin_password");
     let files = with("v2.15.2", &node, None, prepare_files).unwrap();
     let text = &files.iter().find(|file| file.path == "/input/harbor.yml").unwrap().text;
-    assert!(text.is_ascii() && text.contains(r#""level": "\u00e9\u20ac\U0001f40b""#), "{text}");
+    assert!(text.is_ascii() && text.contains(r#""http_proxy": "\u00e9\u20ac\U0001f40b""#), "{text}");
     let read: Value = serde_saphyr::from_str(text).unwrap();
-    assert_eq!(read["log"]["level"], "é€🐋");
+    assert_eq!(read["proxy"]["http_proxy"], "é€🐋");
 }

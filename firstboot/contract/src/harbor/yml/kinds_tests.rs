@@ -62,10 +62,11 @@ fn which_keys_are_checked() {
         assert_eq!(checked, expected, "{version}");
         for (path, shape) in expected {
             let (good, wrong, words) = match shape {
-                Shape::Number => (["0", "7", "'7'"], ["many", "true", "7h"], "must be a number"),
+                Shape::Number => (["3", "7", "'7'"], ["many", "true", "7h"], "must be a number"),
                 _ => (["true", "false", "off"], ["maybe", "7", "'true'"], "must be true or false"),
             };
-            for good in good {
+            // A trace that is on needs more.
+            for good in good.into_iter().filter(|good| path != "trace.enabled" || *good != "true") {
                 assert!(of(version, &set(path, good, NODE)).is_ok(), "{version} {path} {good}");
             }
             for wrong in wrong {
@@ -84,6 +85,15 @@ fn a_key_may_be_left_empty_unless_prepare_reads_it_all_the_same() {
     for path in ["jobservice", "jobservice.max_job_workers", "log", "log.level", "notification"] {
         let said = of("v2.15.2", &set(path, "~", NODE)).unwrap_err().message;
         assert_eq!(said, format!("harbor.settings.{path}: is empty, and Harbor v2.15.2 cannot do without"));
+    }
+}
+
+#[test]
+fn a_key_in_a_wrong_place_is_sent_where_it_can_be_only() {
+    for (path, place) in [("max_job_workers", "jobservice.max_job_workers"), ("enabled", ""), ("max_open_conns", "")] {
+        let hint = of("v2.15.2", &set(path, "7", NODE)).unwrap_err().hint.unwrap();
+        let belongs = hint.strip_prefix("it belongs to harbor.settings.").unwrap_or_default();
+        assert_eq!(belongs, place, "{path}: {hint}");
     }
 }
 
@@ -109,6 +119,42 @@ fn a_map_in_a_comment_is_one() {
         let said = of("v2.15.2", &set(path, "true", NODE)).unwrap_err().message;
         assert_eq!(said, format!("harbor.settings.{path}: is true or false, and must be a map"));
         assert!(of("v2.15.2", &set(path, "{}", NODE)).is_ok());
+    }
+}
+
+#[test]
+fn values_that_prepare_or_a_service_stops_at() {
+    for (settings, refused) in [
+        ("{log: {level: inof}}", "log.level"),
+        ("{log: {level: INFO}}", "log.level"),
+        ("{log: {level: ref+file:///level}}", ""),
+        ("{upload_purging: {enabled: true, age: 1h}}", "upload_purging.age"),
+        ("{upload_purging: {enabled: true, interval: 24}}", "upload_purging.interval"),
+        ("{upload_purging: {enabled: true, age: 2h}}", ""),
+        ("{upload_purging: {enabled: false, age: 1h}}", ""),
+        ("{cache: {enabled: true, expire_hours: 0}}", "cache.expire_hours"),
+        ("{cache: {enabled: true, expire_hours: 1}}", ""),
+        ("{core: {quota_update_provider: foo}}", "core.quota_update_provider"),
+        ("{core: {quota_update_provider: redis}}", ""),
+        ("{trace: {enabled: true}}", "trace"),
+        ("{trace: {enabled: true, jaeger: {endpoint: x, agent_host: y}}}", "trace.jaeger"),
+        ("{trace: {enabled: true, jaeger: {endpoint: ref+file:///e}}}", ""),
+        ("{trace: {enabled: true, jaeger: {agent_host: y}, otel: {endpoint: x, url_path: y}}}", "trace"),
+        ("{trace: {enabled: true, otel: {endpoint: x}}}", "trace.otel"),
+        ("{trace: {enabled: true, otel: {endpoint: x, url_path: y}}}", ""),
+        ("{proxy: {no_proxy: [a]}}", "proxy.no_proxy"),
+        ("{jobservice: {job_loggers: []}}", "jobservice.job_loggers"),
+        ("{jobservice: {job_loggers: [FILE, file]}}", "jobservice.job_loggers"),
+        ("{jobservice: {job_loggers: [DB]}}", ""),
+        ("{jobservice: {max_job_workers: -5}}", "jobservice.max_job_workers"),
+        ("{jobservice: {max_job_workers: 1.5}}", "jobservice.max_job_workers"),
+    ] {
+        let node = NODE.replace("admin_password: x", &format!("admin_password: x, settings: {settings}"));
+        let said = of("v2.15.2", &node).map(drop).map_err(|mistake| mistake.message);
+        match refused {
+            "" => assert_eq!(said, Ok(()), "{settings}"),
+            path => assert!(said.unwrap_err().starts_with(&format!("harbor.settings.{path}: must ")), "{settings}"),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::schema::Setting;
+use crate::schema::{Setting, owner_of, refused};
 
 /// The paths of the keys that a file has or mentions, `jobservice.max_job_workers`, and of what shape each is if that is sure.
 #[derive(Debug)]
@@ -88,9 +88,13 @@ impl Known {
         names.filter(|name| !name.contains('.'))
     }
 
-    /// Where a key of this name stands, if it does anywhere.
+    /// Where a key of this name stands, if it does in one place only, and that is one for settings.
     pub(super) fn elsewhere(&self, name: &str) -> Option<&str> {
-        self.0.keys().map(String::as_str).find(|path| path.rsplit('.').next() == Some(name))
+        let mut places = self.0.keys().map(String::as_str).filter(|path| path.rsplit('.').next() == Some(name));
+        let place = places.next().filter(|_| places.next().is_none())?;
+        let (top, above) = (place.split('.').next().unwrap_or(place), place.rsplit('.').nth(1).unwrap_or_default());
+        let given = owner_of(top).is_some() || refused(top, "").is_some() || refused(name, above).is_some();
+        (!given).then_some(place)
     }
 }
 

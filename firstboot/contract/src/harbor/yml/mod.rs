@@ -9,6 +9,7 @@
 mod authorities;
 mod known;
 mod settings;
+mod values;
 
 pub(super) use settings::misplaced;
 #[cfg(test)]

@@ -65,7 +65,8 @@ const PIECES: [Piece; 41] = [
         (2, 4),
         LAST,
         "# trace:\n#   enabled: true\n#   sample_rate: 1\n#   # namespace:\n#   # attributes:\n#   #   application: x\n\
-         #   # jaeger:\n#   #   agent_port: 6831\n#   otel:\n#     compression: false\n#     insecure: true\n#     timeout: 10\n",
+         #   # jaeger:\n#   #   endpoint: e\n#   #   # agent_host: h\n#   #   agent_port: 6831\n\
+         #   otel:\n#     endpoint: e\n#     url_path: /p\n#     compression: false\n#     insecure: true\n#     timeout: 10\n",
     ),
     ((2, 5), LAST, "upload_purging:\n  enabled: true\n  age: 168h\n  interval: 24h\n  dryrun: false\n"),
     ((2, 6), LAST, "cache:\n  enabled: false\n  expire_hours: 24\n"),

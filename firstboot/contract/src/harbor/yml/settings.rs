@@ -8,11 +8,12 @@ use serde_json::{Map, Value};
 
 use super::super::{Inputs, Version, broken, no_such, settings_file, yaml_words};
 use super::known::{Known, Shape};
+use super::values::refused;
 use crate::schema::{Setting, Settings, is_free};
 use crate::strict::Mistake;
 
 /// Where the settings stand in the node config.
-const ABOVE: &str = "harbor.settings";
+pub(super) const ABOVE: &str = "harbor.settings";
 
 /// What `prepare` reads without a default of its own (v1.8.6 to v2.15.2 `make/photon/prepare/utils/configs.py`).
 const NEEDED: [&str; 7] = [
@@ -50,11 +51,13 @@ fn merge<'s>(
     settings: impl IntoIterator<Item = &'s Settings>,
 ) -> Result<(Map<String, Value>, Vec<Mistake>), Mistake> {
     let (mut values, known) = read(version, file)?;
-    let mut merge = Merge { version, need, known, found: Vec::new() };
+    let mut merge = Merge { version, need, known, found: Vec::new(), secret: Vec::new() };
     for settings in settings {
         merge.map(&mut values, settings, "");
     }
-    Ok((values, merge.found))
+    let Merge { mut found, secret, .. } = merge;
+    found.extend(refused(&values, &secret));
+    Ok((values, found))
 }
 
 /// Whether the bundle's file has every key of `written`: another one would be of a form that habuild does not know.
@@ -106,6 +109,8 @@ struct Merge<'i> {
     known: Known,
     /// What has no place, and secrets that are not there.
     found: Vec<Mistake>,
+    /// The paths of secrets.
+    secret: Vec<String>,
 }
 
 impl Merge<'_> {
@@ -155,13 +160,16 @@ impl Merge<'_> {
         match setting {
             Setting::Plain(text) => plain(text),
             Setting::Quoted(text) => Value::from(text.as_str()),
-            Setting::Secret(_) => match (self.need)(&format!("{ABOVE}.{path}")) {
-                Ok(secret) => Value::from(secret),
-                Err(mistake) => {
-                    self.found.push(mistake);
-                    Value::Null
+            Setting::Secret(_) => {
+                self.secret.push(path.to_owned());
+                match (self.need)(&format!("{ABOVE}.{path}")) {
+                    Ok(secret) => Value::from(secret),
+                    Err(mistake) => {
+                        self.found.push(mistake);
+                        Value::Null
+                    }
                 }
-            },
+            }
             Setting::List(items) => {
                 let items = items.iter().enumerate();
                 items.map(|(i, item)| self.value(item, &format!("{path}[{i}]"))).collect()

@@ -152,9 +152,9 @@ fn settings_are_those_of_the_version() {
     let set = |settings: &str| {
         yml("v2.15.2", &NODE.replace("admin_password", &format!("settings: {settings}, admin_password")))
     };
-    let values = set("{jobservice: {max_job_workers: 3}, trace: {enabled: true, attributes: {any: thing}}}").unwrap();
+    let values = set("{jobservice: {max_job_workers: 3}, trace: {enabled: false, attributes: {any: thing}}}").unwrap();
     assert_eq!(values["jobservice"], json!({"max_job_workers": 3}));
-    assert_eq!(values["trace"], json!({"enabled": true, "attributes": {"any": "thing"}}));
+    assert_eq!(values["trace"], json!({"enabled": false, "attributes": {"any": "thing"}}));
     for (settings, message, hint) in [
         (
             "{jobservices: {x: 1}}",

@@ -131,7 +131,7 @@ fn the_options_have_services_and_files_of_their_own() {
     let core = &all["config/core/env"].1;
     assert!(core.contains("WITH_TRIVY=True\n") && core.contains("METRIC_SUBSYSTEM=core\n"), "{core}");
     assert!(all["config/registry/config.yml"].1.contains("    addr: :9090\n    prometheus:\n"));
-    assert!(all["config/nginx/nginx.conf"].1.contains("proxy_pass http://jobservice:9090;"));
+    assert!(all["config/nginx/nginx.conf"].1.contains("server jobservice:9090;"));
     assert!(places.data.join("trivy-adapter/reports").is_dir());
 }
 
