@@ -29,7 +29,7 @@ fn file(version: &Version, path: &str) -> Result<String, Mistake> {
         "harbor.cfg" => by(&[
             (1, "max_workers = 3 \nauth_mode = db_auth\n#ldap_filter = (a=b)\n"),
             (2, "max_workers = 3 \nclair_db_password = sheep\nauth_mode = db_auth\n"),
-            (3, "max_workers = 3 \nlog_rotate_size = 1M\nauth_mode = db_auth\n"),
+            (3, "max_workers = 3 \nlog_rotate_size = 1M\nauth_mode = db_auth\nmax_job_workers = 3\nproject_creation_restriction = everyone\n"),
             (6, "max_workers = 3 \nredis_db_index = 4,5,6\nauth_mode = db_auth\n"),
         ]),
         "adminserver/env" => by(&[
@@ -326,6 +326,8 @@ fn settings_of_the_administrator() {
     assert!(with("v1.5.4", "max_workers: 9").unwrap()["jobservice/config.yml"].contains("workers: 9\n"));
     assert!(with("v1.6.3", "ldap_group_admin_dn: cn=a").unwrap()["adminserver/env"].contains("D=cn=a\n"));
     for (version, setting, expected) in [
+        ("v1.5.4", "project_creation_restriction: nobody", "must be everyone or adminonly"),
+        ("v1.5.4", "max_job_workers: lots", "must be a whole number of 1 or more"),
         ("v1.5.4", "ldap_group_admin_dn: cn=a", "has no such setting"),
         ("v1.5.4", "max_worker: 9", "did you mean \"max_workers\"?"),
     ] {
