@@ -51,8 +51,8 @@ impl Bundle {
             let message = format!("bundle {}: {file}: {words}", self.called);
             return Failure::new(Fault::Input, message).remedy(RELEASED);
         }
-        Failure::new(Fault::Usage, format!("{} (bundle {})", mistake.message, self.called))
-            .remedy(mistake.hint.unwrap_or_else(|| RELEASED.to_owned()))
+        let message = format!("{} (bundle {})", mistake.message, self.called);
+        Failure { remedy: mistake.hint, ..Failure::new(Fault::Usage, message) }
     }
 
     /// What is no reason to refuse it, but to be told.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use contract::harbor::Version;
+use contract::harbor::{Version, broken_file};
 use contract::schema::NodeConfig;
 use contract::strict::{Mistake, Place};
 
@@ -72,20 +72,18 @@ impl Against {
     /// An image spec's own choice of options and its settings, in this bundle.
     fn judge_image(&self, file: &Path, image: &ImageSpec) -> Result<()> {
         let Some(Harbor { images, settings, .. }) = &image.harbor else { return Ok(()) };
-        let mut failures: Vec<Failure> =
-            self.whole.misplaced(settings).into_iter().map(|mistake| self.whole.refused(mistake)).collect();
+        let problem =
+            |message, hint| Problem { file: file.into(), line: 0, column: 0, key: String::new(), message, hint };
+        let of = |Failure { message, remedy, .. }| problem(message, remedy);
+        let settings = self.whole.misplaced(settings).into_iter().map(|mistake| match broken_file(&mistake) {
+            Some(_) => of(self.whole.refused(mistake)),
+            None => problem(mistake.message, mistake.hint),
+        });
+        let mut problems: Vec<Problem> = settings.collect();
         if let Err(error) = self.whole.clone().only(images) {
-            failures.push(error.downcast::<Failure>()?);
+            problems.push(of(error.downcast::<Failure>()?));
         }
-        let problem = |Failure { message, remedy: hint, .. }| Problem {
-            file: file.into(),
-            line: 0,
-            column: 0,
-            key: String::new(),
-            message,
-            hint,
-        };
-        Report { problems: failures.into_iter().map(problem).collect() }.into_result().map_err(Into::into)
+        Report { problems }.into_result().map_err(Into::into)
     }
 }
 
