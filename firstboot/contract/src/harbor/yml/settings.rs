@@ -8,12 +8,9 @@ use serde_json::{Map, Value};
 
 use super::super::{Inputs, Version, broken, no_such, settings_file, yaml_words};
 use super::known::{Known, Shape};
-use super::values::refused;
+use super::values::{ABOVE, refused};
 use crate::schema::{Setting, Settings, is_free};
 use crate::strict::Mistake;
-
-/// Where the settings stand in the node config.
-pub(super) const ABOVE: &str = "harbor.settings";
 
 /// What `prepare` reads without a default of its own (v1.8.6 to v2.15.2 `make/photon/prepare/utils/configs.py`).
 const NEEDED: [&str; 7] = [

@@ -5,8 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::settings::ABOVE;
 use crate::strict::Mistake;
+
+/// Where the settings stand in the node config.
+pub(super) const ABOVE: &str = "harbor.settings";
 
 const LEVELS: [&str; 5] = ["debug", "info", "warning", "error", "fatal"];
 const LOGGERS: [&str; 3] = ["STD_OUTPUT", "FILE", "DB"];
