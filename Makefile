@@ -112,7 +112,7 @@ bench-agent: setup-tests vm-images
 	HABUILD_BENCH=agent HABUILD_VM_NOBLE=$(CURDIR)/$(VM_NOBLE) cargo bench --quiet --package habuild --bench bench
 
 bench-readme:
-	@for name in table bundle agent boots; do test ! -f target/bench/$$name.md || \
+	@for name in table bundle agent boots boots-bookworm; do test ! -f target/bench/$$name.md || \
 	sed -i -e "/<!-- bench:$$name -->/,/<!-- bench:end -->/{//!d}" \
 	       -e "/<!-- bench:$$name -->/r target/bench/$$name.md" README.md; done
 

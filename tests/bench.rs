@@ -65,7 +65,7 @@ fn main() {
         return;
     }
     if let Some(images) = boots::images() {
-        leave("boots", &boots::table(&images, runs));
+        leave(&boots::name(&images), &boots::table(&images, runs));
         return;
     }
     if let Some(image) = load::image() {

@@ -47,6 +47,12 @@ fn says(words: [&str; 2], after: &str) -> String {
     )
 }
 
+/// What the table is called: `boots`, and behind it what the measured image's name has beyond the default image's.
+pub(crate) fn name(images: &[PathBuf]) -> String {
+    let stem = images.last().and_then(|image| image.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
+    format!("boots{}", stem.as_deref().and_then(|stem| stem.strip_prefix("harbor-node")).unwrap_or_default())
+}
+
 /// Boots each of `images` twice under each firmware, `runs` times, in turn; the table of medians, the first image against the last.
 pub(crate) fn table(images: &[PathBuf], runs: usize) -> String {
     let dir = tempfile::tempdir().unwrap();
@@ -98,6 +104,10 @@ fn rows(kind: &str, old: &[Boot], new: &[Boot]) -> String {
             super::median(&boots.iter().map(|boot| boot[index].map_or(f64::NAN, pick)).collect::<Vec<_>>())
         };
         let (wall, processor) = (|both: (f64, f64)| both.0, |both: (f64, f64)| both.1);
+        // Not every console says everything.
+        if of(old, wall).is_nan() || of(new, wall).is_nan() {
+            return String::new();
+        }
         format!(
             "| {kind}: {name} | {:.0} s | {:.0} s | {:.2} × | {:.2} × |\n",
             of(old, wall),

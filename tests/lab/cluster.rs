@@ -46,7 +46,8 @@ pub(crate) fn node_config(config: &Config<'_>) -> String {
             "postgresql",
             POSTGRES_PASSWORD,
             format!(
-                "  trivy: true\n  metrics: {{port: {METRICS}}}\n  settings: {{jobservice: {{max_job_workers: {WORKERS}}}, trivy: {{skip_update: true}}}}\n"
+                "  trivy: true\n  metrics: {{port: {METRICS}}}\n  settings:\n    jobservice: {{max_job_workers: {WORKERS}}}\n    \
+                 trivy: {{skip_update: true}}\n"
             ),
         ),
     };

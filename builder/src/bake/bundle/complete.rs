@@ -12,10 +12,6 @@ use super::{AGAIN, ITSELF, OFFLINE, RELEASED, TOP};
 use crate::bake::docker::{self, Archive};
 use crate::bake::foreign::wrong;
 
-/// What Harbor always runs up to 1.6 and in 1.7 (v1.1.2 to v1.7.8 `make/docker-compose.tpl`).
-const SERVICES: [&str; 5] = ["adminserver", "jobservice", "proxy", "registry", "ui"];
-const SERVICES_OF_1_7: [&str; 7] = ["adminserver", "core", "jobservice", "portal", "proxy", "registry", "registryctl"];
-
 /// Harbor up to 1.7 brings its compose file: it must have Harbor's services, and every image that it names must be there.
 pub(super) fn check_compose(version: &Version, compose: Option<&[u8]>, archive: &Archive) -> Result<()> {
     let compose = compose.ok_or_else(|| wrong(format!("it has no {TOP}/{COMPOSE_FILE}"), RELEASED))?;
@@ -25,8 +21,7 @@ pub(super) fn check_compose(version: &Version, compose: Option<&[u8]>, archive: 
     let holds = |name: &String| archive.images.iter().any(|image| image.tags.contains(name));
     let missing = named.into_iter().filter(|name| !holds(name)).map(String::as_str);
     lacks(&format!("{TOP}/{COMPOSE_FILE} names"), missing)?;
-    let runs = if version.numbers() < (1, 7, 0) { &SERVICES[..] } else { &SERVICES_OF_1_7 };
-    match runs.iter().find(|service| !matches!(services.get(**service), Some(Some(_)))) {
+    match harbor::composed(version).iter().find(|service| !matches!(services.get(**service), Some(Some(_)))) {
         None => Ok(()),
         Some(service) => {
             let words = format!("{TOP}/{COMPOSE_FILE} names no image for {service}, which Harbor {version} runs");

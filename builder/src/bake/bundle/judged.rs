@@ -11,17 +11,17 @@ use crate::report::{Failure, Fault};
 use crate::sys::file;
 
 impl Bundle {
-    /// The settings, for an image's defaults, that the bundle has not got.
-    pub(crate) fn misplaced(&self, settings: &Defaults) -> Vec<Mistake> {
-        settings.misplaced(&self.version, &|path| self.text(path))
+    /// What of an image's defaults the bundle has not got, or its Harbor does not take.
+    pub(crate) fn unfit(&self, settings: &Defaults) -> Vec<Mistake> {
+        settings.unfit(&self.version, &|path| self.text(path))
     }
 
     /// The bundle with defaults for its settings.
     ///
     /// # Errors
-    /// It has no such setting.
+    /// All of it that [`Self::unfit`] says.
     pub fn with_settings(mut self, settings: &Defaults) -> anyhow::Result<Self> {
-        let found = self.misplaced(settings);
+        let found = self.unfit(settings);
         if let [_, _, ..] = &found[..] {
             let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
             let message = format!("{}\n  (bundle {})", lines.join("\n  "), self.called);
@@ -61,7 +61,8 @@ impl Bundle {
         let mut doubts = Vec::new();
         if self.version.is_newer_than_known() {
             doubts.push(format!(
-                "Harbor {} is newer than any that this habuild was made with ({}), and taken for one of those: try it out before a cluster needs it",
+                "Harbor {} is newer than any that this habuild was made with ({}), and taken for one of those: try it out before a \
+                 cluster needs it",
                 self.version,
                 Version::NEWEST_KNOWN
             ));

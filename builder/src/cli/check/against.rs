@@ -75,7 +75,7 @@ impl Against {
         let problem =
             |message, hint| Problem { file: file.into(), line: 0, column: 0, key: String::new(), message, hint };
         let of = |Failure { message, remedy, .. }| problem(message, remedy);
-        let settings = self.whole.misplaced(settings).into_iter().map(|mistake| match broken_file(&mistake) {
+        let settings = self.whole.unfit(settings).into_iter().map(|mistake| match broken_file(&mistake) {
             Some(_) => of(self.whole.refused(mistake)),
             None => problem(mistake.message, mistake.hint),
         });

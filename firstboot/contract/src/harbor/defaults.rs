@@ -40,9 +40,9 @@ impl Defaults {
         Settings(settings.collect::<BTreeMap<_, _>>())
     }
 
-    /// Those of these settings that a bundle has not got, and what it has; `file` gives a text file of it.
+    /// What of these settings a bundle has not got, or its Harbor does not take; `file` gives a text file of it.
     #[must_use]
-    pub fn misplaced(&self, version: &Version, file: &dyn Fn(&str) -> Result<String, Mistake>) -> Vec<Mistake> {
+    pub fn unfit(&self, version: &Version, file: &dyn Fn(&str) -> Result<String, Mistake>) -> Vec<Mistake> {
         if self.is_empty() {
             return Vec::new();
         }
@@ -52,7 +52,7 @@ impl Defaults {
             let hint = "take the table out, and set these keys by harbor.settings of each node config";
             return vec![Mistake::new(message).hint(hint)];
         }
-        yml::misplaced(&self.settings(), version, file)
+        yml::unfit(&[&self.settings()], version, file)
     }
 }
 

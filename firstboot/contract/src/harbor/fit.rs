@@ -3,7 +3,7 @@
 
 use super::{
     COMPOSE_FILE, Defaults, Generation, Uses, Version, broken_file, check_database_password, check_redis_password, dry,
-    limits, settings, uses, yml,
+    limits, settings as cfg_settings, uses, yml,
 };
 use crate::schema::NodeConfig;
 use crate::strict::Mistake;
@@ -29,7 +29,8 @@ impl std::fmt::Debug for Baked<'_> {
     }
 }
 
-/// What the image cannot do for a node config: of the version, the images, the passwords, and Harbor's own settings. `secret` gives the secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
+/// What the image cannot do for a node config: of the version, the images, the passwords, and Harbor's own settings. `secret` gives the
+/// secret of a key such as `database.password` as far as it is known yet; nothing is said of one that is not.
 #[must_use]
 pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> Option<String>) -> Vec<Mistake> {
     let Baked { version, settings, file, .. } = baked;
@@ -51,9 +52,10 @@ pub fn misfits(config: &NodeConfig, baked: &Baked<'_>, secret: &dyn Fn(&str) -> 
     judged.extend(database.and_then(|password| check_database_password(version, &password).err()));
     let redis = config.redis.external().and_then(|_| secret("redis.password"));
     judged.extend(redis.and_then(|password| check_redis_password(version, &password).err()));
+    let own = &config.harbor.settings;
     judged.extend(match version.generation() {
-        Some(Generation::Yml) => yml::misplaced(&config.harbor.settings, version, *file),
-        _ => settings::misplaced(&config.harbor.settings, version, *file),
+        Some(Generation::Yml) => yml::unfit(&[&settings.settings(), own], version, *file),
+        _ => cfg_settings::unfit(own, version, *file),
     });
     // It finds the first of these again, and what nobody looked for before.
     judged.extend(dry::render_for(config, version, settings, *file, secret).err());
@@ -104,7 +106,8 @@ mod tests {
             said(
                 "v2.14.1",
                 "mysql",
-                ", jobservice: false, trivy: true, metrics: {port: 9}, settings: {hostnam: h, jobservice: {max_job_worker: 3, max_job_workers: many}}",
+                ", jobservice: false, trivy: true, metrics: {port: 9}, \
+                 settings: {hostnam: h, jobservice: {max_job_worker: 3, max_job_workers: many}}",
                 None
             ),
             [
@@ -141,6 +144,28 @@ mod tests {
             file: &|_| Ok(yml() + more),
         };
         assert_eq!(misfits(&config, &baked, &|_| None), []);
+    }
+
+    #[test]
+    fn the_images_settings_and_the_nodes_are_judged_together() {
+        let file = || YML.to_owned() + "# trace:\n#   enabled: true\n#   jaeger:\n#     agent_host: h\n";
+        let config = schema::parse(
+            "version: 1\ncluster: hub\nharbor: {external_url: 'http://hub.example.com', admin_password: x, settings: \
+             {trace: {enabled: true}}}\nstorage: {local: {path: /srv/share}}\nredis: {host: redis}\n\
+             database: {kind: postgresql, host: db, user: harbor, password: x}\n",
+        )
+        .unwrap();
+        for (defaults, expected) in [(r#"{"trace": {"jaeger": {"agent_host": "h"}}}"#, 0), ("{}", 1)] {
+            let baked = Baked {
+                version: &Version::parse("v2.15.2").unwrap(),
+                images: &[],
+                of_bundle: None,
+                settings: &serde_json::from_str(defaults).unwrap(),
+                file: &|_| Ok(file()),
+            };
+            let found = misfits(&config, &baked, &|_| None);
+            assert_eq!(found.len(), expected, "{defaults}: {found:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The services of Harbor 1.8 and later, and the container images that they are: its compose file is not in the bundle, the
-//! bundle's own `prepare` writes it.
+//! The services of each version. Of Harbor 1.8 and later also the container images that they are: its compose file is not in the
+//! bundle, the bundle's own `prepare` writes it.
 //!
 //! Facts: goharbor/harbor at the tags v1.8.6 to v2.15.2, `make/photon/prepare/templates/docker_compose`.
 
@@ -39,6 +39,16 @@ pub struct Member {
     pub image: &'static str,
     /// When it runs.
     pub when: When,
+}
+
+/// The services that every node of a version up to 1.7 runs: those of the compose file that is in its bundle (v1.1.2 to v1.7.8
+/// `make/docker-compose.tpl`) but for the log service, the database and Redis.
+#[must_use]
+pub fn composed(version: &Version) -> &'static [&'static str] {
+    if version.numbers() < (1, 7, 0) {
+        return &["adminserver", "jobservice", "proxy", "registry", "ui"];
+    }
+    &["adminserver", "core", "jobservice", "portal", "proxy", "registry", "registryctl"]
 }
 
 /// The configuration file that a bundle brings for its administrator to fill in: a template since 2.0.

@@ -34,7 +34,7 @@ pub use dry::render_dry;
 pub use fit::{Baked, misfits};
 pub use health::{Sign, judge, signs};
 pub use images::{familiar, services};
-pub use members::{Member, When, members, settings_file, when};
+pub use members::{Member, When, composed, members, settings_file, when};
 pub use options::{HarborOption, prepare_arguments};
 use passwords::{check_database_password, check_redis_password};
 pub use ping::{Ping, ping};

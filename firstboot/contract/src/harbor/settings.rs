@@ -46,8 +46,8 @@ pub(super) fn merged(cfg: &str, inputs: &Inputs<'_>) -> Result<BTreeMap<String, 
     found.into_iter().next().map_or(Ok(values), Err)
 }
 
-/// The settings for which `harbor.cfg` has no place. Of secrets nothing is looked at.
-pub(super) fn misplaced(
+/// The settings for which `harbor.cfg` has no place, or that Harbor does not take. Of secrets nothing is looked at.
+pub(super) fn unfit(
     settings: &Settings,
     version: &Version,
     file: &dyn Fn(&str) -> Result<String, Mistake>,
@@ -59,6 +59,7 @@ pub(super) fn misplaced(
     }
 }
 
+/// The values, and what is wrong with the settings.
 fn merge(
     cfg: &str,
     version: &Version,

@@ -66,13 +66,6 @@ const OWNED: [(&str, &str); 29] = [
     ("_version", "habuild, from the bundle"),
 ];
 
-impl Setting {
-    /// Whether it leaves its key without a value.
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Plain(text) if matches!(text.as_str(), "" | "~" | "null"))
-    }
-}
-
 impl Settings {
     pub(super) fn decode(d: &mut Decoder, field: &Field<'_>) -> Option<Self> {
         let mut settings = BTreeMap::new();
@@ -105,22 +98,6 @@ impl Settings {
     pub(super) fn secrets<'s>(&'s self, parent: &str, found: &mut Vec<(String, &'s SecretValue)>) {
         for (name, setting) in &self.0 {
             setting.secrets(&format!("{parent}.{name}"), found);
-        }
-    }
-}
-
-impl Setting {
-    /// Every text with a secret in it, whatever its key is called, by key path.
-    fn texts_with_secrets(&self, key: String, found: &mut Vec<String>) {
-        match self {
-            Self::Plain(text) | Self::Quoted(text) if holds_secret(text) => found.push(key),
-            Self::Plain(_) | Self::Quoted(_) | Self::Secret(_) => {}
-            Self::List(items) => {
-                for (i, item) in items.iter().enumerate() {
-                    item.texts_with_secrets(format!("{key}[{i}]"), found);
-                }
-            }
-            Self::Map(settings) => found.extend(settings.texts_with_secrets(&key)),
         }
     }
 }
@@ -199,6 +176,25 @@ pub(crate) fn may_be_secret(name: &str) -> bool {
 }
 
 impl Setting {
+    /// Whether it leaves its key without a value.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Plain(text) if matches!(text.as_str(), "" | "~" | "null"))
+    }
+
+    /// Every text with a secret in it, whatever its key is called, by key path.
+    fn texts_with_secrets(&self, key: String, found: &mut Vec<String>) {
+        match self {
+            Self::Plain(text) | Self::Quoted(text) if holds_secret(text) => found.push(key),
+            Self::Plain(_) | Self::Quoted(_) | Self::Secret(_) => {}
+            Self::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    item.texts_with_secrets(format!("{key}[{i}]"), found);
+                }
+            }
+            Self::Map(settings) => found.extend(settings.texts_with_secrets(&key)),
+        }
+    }
+
     fn secrets<'s>(&'s self, key: &str, found: &mut Vec<(String, &'s SecretValue)>) {
         match self {
             Self::Plain(_) | Self::Quoted(_) => {}

@@ -26,7 +26,12 @@ pub fn run() -> Result<()> {
     let common = ["--no-defaults", "--user=root", "--datadir=/var/lib/mysql", "--lc-messages-dir=/usr/share/mysql"];
     let error = Command::new("/usr/sbin/mariadbd")
         .args(common)
-        .args(["--socket=/run/db/socket", "--init-file=/run/db/init.sql", "--skip-name-resolve", "--bind-address=0.0.0.0"])
+        .args([
+            "--socket=/run/db/socket",
+            "--init-file=/run/db/init.sql",
+            "--skip-name-resolve",
+            "--bind-address=0.0.0.0",
+        ])
         .args(["--innodb-buffer-pool-size=32M", "--pid-file=/run/db/pid"])
         .exec();
     Err(error).context("mariadbd")

@@ -1,8 +1,8 @@
 //! Harbor's own services, as far as they matter between nodes: one program, a mode for each container.
 //!
 //! Not in the stand-in for Harbor 2.15 (`yml/`): scans, though the scanner says how it is; most metrics; internal TLS, TLS to
-//! database and Redis, Redis sentinels, storage other than files, tracing, proxies; replication, garbage collection and schedules (its one kind of job pulls a manifest); robots; what `secretkey` encrypts;
-//! the pause that a wrong password brings; users other than `admin`. Its token key has 2048 bits.
+//! database and Redis, Redis sentinels, storage other than files, tracing, proxies; replication, garbage collection and schedules
+//! (its one kind of job pulls a manifest); robots; what `secretkey` encrypts; the pause that a wrong password brings; users other than `admin`. Its token key has 2048 bits.
 
 mod adminserver;
 mod db;

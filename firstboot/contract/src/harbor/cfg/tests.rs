@@ -29,7 +29,11 @@ fn file(version: &Version, path: &str) -> Result<String, Mistake> {
         "harbor.cfg" => by(&[
             (1, "max_workers = 3 \nauth_mode = db_auth\n#ldap_filter = (a=b)\n"),
             (2, "max_workers = 3 \nclair_db_password = sheep\nauth_mode = db_auth\n"),
-            (3, "max_workers = 3 \nlog_rotate_size = 1M\nauth_mode = db_auth\nmax_job_workers = 3\nproject_creation_restriction = everyone\n"),
+            (
+                3,
+                "max_workers = 3 \nlog_rotate_size = 1M\nauth_mode = db_auth\nmax_job_workers = 3\n\
+                 project_creation_restriction = everyone\n",
+            ),
             (6, "max_workers = 3 \nredis_db_index = 4,5,6\nauth_mode = db_auth\n"),
         ]),
         "adminserver/env" => by(&[

@@ -48,7 +48,7 @@ fn what_the_bundle_has_not_is_told() {
             "harbor.yml" | "harbor.yml.tmpl" => Ok(TEMPLATE.to_owned()),
             other => Err(broken(other, "is not there")),
         };
-        let said = defaults(image).misplaced(&Version::parse(version).unwrap(), &file);
+        let said = defaults(image).unfit(&Version::parse(version).unwrap(), &file);
         said.first().map(ToString::to_string)
     };
     assert_eq!(check("v2.15.2", r#"{"jobservice": {"max_job_workers": 20}, "log": {"level": "debug"}}"#), None);

@@ -11,7 +11,7 @@ mod known;
 mod settings;
 mod values;
 
-pub(super) use settings::misplaced;
+pub(super) use settings::unfit;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

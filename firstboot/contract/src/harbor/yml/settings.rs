@@ -31,10 +31,11 @@ pub(super) fn merged(inputs: &Inputs<'_>) -> Result<Map<String, Value>, Mistake>
     found.into_iter().next().map_or(Ok(values), Err)
 }
 
-/// The settings for which the bundle's file has no place. Of secrets nothing is looked at.
-pub(in super::super) fn misplaced(settings: &Settings, version: &Version, file: File<'_>) -> Vec<Mistake> {
+/// What of `settings`, each laid over those before it, has no place in the bundle's file or is nothing that Harbor takes. Of secrets
+/// nothing is looked at.
+pub(in super::super) fn unfit(settings: &[&Settings], version: &Version, file: File<'_>) -> Vec<Mistake> {
     let unknown = |_: &str| Ok(String::new());
-    match merge(version, file, &unknown, [settings]) {
+    match merge(version, file, &unknown, settings.iter().copied()) {
         Ok((_, found)) => found,
         Err(mistake) => vec![mistake],
     }

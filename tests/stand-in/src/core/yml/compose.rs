@@ -139,9 +139,11 @@ pub fn render(config: &Config, with_trivy: bool) -> Result<String> {
             .end("trivy-adapter", &[], if with_redis { &["log", "redis"] } else { &["log"] });
     }
     if config.is("metric.enabled") {
-        text += &Service::new("exporter", "harbor-exporter", "harbor-exporter", true, &[])
-            .trust()
-            .end("exporter", &[], if with_db { &["core", "postgresql"] } else { &["core"] });
+        text += &Service::new("exporter", "harbor-exporter", "harbor-exporter", true, &[]).trust().end(
+            "exporter",
+            &[],
+            if with_db { &["core", "postgresql"] } else { &["core"] },
+        );
     }
     let mut proxy =
         Service::new("proxy", "nginx-photon", "nginx", false, &net).short(&format!("{c}/nginx:/etc/nginx:z"));

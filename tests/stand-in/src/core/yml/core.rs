@@ -10,6 +10,7 @@ use tiny_http::Request;
 use super::compose::version;
 use super::health::Health;
 use super::jobs::Jobs;
+use super::options;
 use super::proxy::Proxy;
 use super::users::{Gate, KEY, Who, unauthorized};
 use crate::http::{self, Answer, Asked, body, text, with};
@@ -41,7 +42,7 @@ pub fn run() -> Result<()> {
         external_url: env("EXT_ENDPOINT")?,
         gate,
     };
-    super::options::metrics()?;
+    options::metrics()?;
     println!("serving on 8080");
     http::serve_each(8080, move |asked, request| {
         if let Err(error) = core.serve(&asked, request) {

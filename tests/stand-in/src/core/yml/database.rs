@@ -42,26 +42,27 @@ pub struct Database {
 }
 
 impl Database {
-    /// From the variables `POSTGRESQL_…`.
+    /// From the core's variables, `POSTGRESQL_…`.
     pub fn from_environment() -> Result<Self> {
-        let address = (env("POSTGRESQL_HOST")?, env("POSTGRESQL_PORT")?.parse().context("POSTGRESQL_PORT")?);
         let (password, mode) = (env("POSTGRESQL_PASSWORD")?, env("POSTGRESQL_SSLMODE")?);
         // Harbor joins a connection string of unquoted words.
         ensure!(!password.contains(char::is_whitespace), "cannot parse the database's address: invalid keyword/value");
         ensure!(mode == "disable", "POSTGRESQL_SSLMODE={mode}: the stand-in speaks no TLS to the database");
-        let mut config = Config::new();
-        config.host(&address.0).port(address.1).user(&env("POSTGRESQL_USERNAME")?).password(password);
-        config.dbname(&env("POSTGRESQL_DATABASE")?).connect_timeout(Duration::from_secs(5));
-        Ok(Self { config, address })
+        Self::of("POSTGRESQL", "DATABASE")
     }
 
     /// From the exporter's variables, `HARBOR_DATABASE_…`.
     pub fn of_exporter() -> Result<Self> {
-        let of = |name: &str| env(&format!("HARBOR_DATABASE_{name}"));
-        let address = (of("HOST")?, of("PORT")?.parse().context("HARBOR_DATABASE_PORT")?);
+        Self::of("HARBOR_DATABASE", "DBNAME")
+    }
+
+    /// From variables that begin with `prefix`; `name` is the one for the database's name.
+    fn of(prefix: &str, name: &str) -> Result<Self> {
+        let of = |name: &str| env(&format!("{prefix}_{name}"));
+        let address = (of("HOST")?, of("PORT")?.parse().with_context(|| format!("{prefix}_PORT"))?);
         let mut config = Config::new();
         config.host(&address.0).port(address.1).user(&of("USERNAME")?).password(of("PASSWORD")?);
-        config.dbname(&of("DBNAME")?).connect_timeout(Duration::from_secs(5));
+        config.dbname(&of(name)?).connect_timeout(Duration::from_secs(5));
         Ok(Self { config, address })
     }
 

@@ -17,6 +17,7 @@ use signal_hook::iterator::Signals;
 use tiny_http::Request;
 use ureq::Agent;
 
+use super::options;
 use super::queue::Queue;
 use crate::env;
 use crate::http::{self, Answer, Asked, body, text};
@@ -70,7 +71,7 @@ pub fn run() -> Result<()> {
     }
     let clock = jobservice.clone();
     std::thread::spawn(move || clock.keep_time());
-    super::options::metrics()?;
+    options::metrics()?;
     println!("serving on 8080");
     http::serve_each(8080, move |asked, mut request| {
         let answer = body(&mut request).and_then(|sent| jobservice.answer(&asked, &sent));

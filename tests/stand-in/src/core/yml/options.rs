@@ -55,10 +55,13 @@ pub fn metrics() -> Result<()> {
     let (port, path) = (env("METRIC_PORT")?.parse()?, env("METRIC_PATH")?);
     let name = format!("{}_{}", env("METRIC_NAMESPACE")?, env("METRIC_SUBSYSTEM")?);
     std::thread::spawn(move || {
-        http::serve_each(port, move |asked, request| {
+        let served = http::serve_each(port, move |asked, request| {
             let told = http::text(200, &format!("{name}_up 1\n"));
             let _ = request.respond(if asked.path == path { told } else { http::text(404, "") });
-        })
+        });
+        if let Err(error) = served {
+            eprintln!("[ERROR] metrics: {error:#}");
+        }
     });
     Ok(())
 }

@@ -122,7 +122,8 @@ fn servers_of_its_own_only_where_there_are_no_others() {
 
 #[test]
 fn the_options_have_services_and_files_of_their_own() {
-    let places = places("options", &(configuration() + EXTERNAL + "metric: {enabled: true, port: 9090, path: /metrics}\n"));
+    let places =
+        places("options", &(configuration() + EXTERNAL + "metric: {enabled: true, port: 9090, path: /metrics}\n"));
     places.prepare(true).unwrap();
     let (names, all) = (services(&places), all(&places));
     assert!(names.contains(&"trivy-adapter".to_owned()) && names.contains(&"exporter".to_owned()), "{names:?}");

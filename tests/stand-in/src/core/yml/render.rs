@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::config::Config;
+use super::config::{Config, Database};
 use super::secrets::Secrets;
 
 const PROXY: &str = include_str!("templates/proxy.conf");
@@ -19,19 +19,12 @@ pub fn core_env(config: &Config, secrets: &Secrets, with_trivy: bool) -> Result<
     let db = config.database()?;
     let mut text = format!(
         "CONFIG_PATH=/etc/core/app.conf\n_REDIS_URL_CORE={}\n_REDIS_URL_REG={}\nLOG_LEVEL={}\nEXT_ENDPOINT={}\n\
-         DATABASE_TYPE=postgresql\nPOSTGRESQL_HOST={}\nPOSTGRESQL_PORT={}\nPOSTGRESQL_USERNAME={}\n\
-         POSTGRESQL_PASSWORD={}\nPOSTGRESQL_DATABASE={}\nPOSTGRESQL_SSLMODE={}\nPOSTGRESQL_MAX_IDLE_CONNS={}\n\
-         POSTGRESQL_MAX_OPEN_CONNS={}\n",
+         DATABASE_TYPE=postgresql\n{}POSTGRESQL_MAX_IDLE_CONNS={}\nPOSTGRESQL_MAX_OPEN_CONNS={}\n",
         config.redis_url("0")?,
         config.redis_url(&config.redis_db("registry_db_index", "1"))?,
         config.must("log.level")?,
         config.public_url()?,
-        db.host,
-        db.port,
-        db.user,
-        db.password,
-        db.name,
-        db.ssl_mode,
+        database_env("POSTGRESQL", "DATABASE", &db),
         db.max_idle,
         db.max_open,
     );
@@ -95,21 +88,27 @@ pub fn trivy_env(config: &Config) -> Result<String> {
 }
 
 pub fn exporter_env(config: &Config) -> Result<String> {
-    let db = config.database()?;
     Ok(format!(
         "LOG_LEVEL={}\nHARBOR_EXPORTER_PORT=8080\nHARBOR_EXPORTER_METRICS_PATH=/metrics\n\
          HARBOR_EXPORTER_METRICS_ENABLED=true\nHARBOR_REDIS_URL={}\nHARBOR_SERVICE_HOST=core\nHARBOR_SERVICE_PORT=8080\n\
-         HARBOR_SERVICE_SCHEME=http\nHARBOR_DATABASE_HOST={}\nHARBOR_DATABASE_PORT={}\nHARBOR_DATABASE_USERNAME={}\n\
-         HARBOR_DATABASE_PASSWORD={}\nHARBOR_DATABASE_DBNAME={}\nHARBOR_DATABASE_SSLMODE={}\n",
+         HARBOR_SERVICE_SCHEME=http\n{}",
         config.must("log.level")?,
         config.redis_url(&config.redis_db("jobservice_db_index", "2"))?,
-        db.host,
-        db.port,
-        db.user,
-        db.password,
-        db.name,
-        db.ssl_mode,
+        database_env("HARBOR_DATABASE", "DBNAME", &config.database()?),
     ))
+}
+
+/// Where the database is, in variables that begin with `prefix`; `name` is the one for its name.
+fn database_env(prefix: &str, name: &str, db: &Database) -> String {
+    let pairs = [
+        ("HOST", &db.host),
+        ("PORT", &db.port),
+        ("USERNAME", &db.user),
+        ("PASSWORD", &db.password),
+        (name, &db.name),
+        ("SSLMODE", &db.ssl_mode),
+    ];
+    pairs.iter().map(|(key, value)| format!("{prefix}_{key}={value}\n")).collect()
 }
 
 pub fn jobservice_env(config: &Config, secrets: &Secrets) -> Result<String> {
